@@ -1,0 +1,8 @@
+// Package client runs one broker client of a connection: the Transport interface that every protocol implements, and the
+// state machine above it (runtime.md 10) that owns connecting, backoff, testing, status and timeouts for all of them.
+//
+// The transports are sub-packages (mqtt, …); they import this package and their driver, nothing sideways. What a running
+// client consumed goes to a Sink (actors/signals implements it); what happens to it goes to a monitor.Connection.
+//
+// Read first: Transport and Handler (transport.go), then Runner (runner.go) and the pure machine under it (machine.go).
+package client
