@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Options struct {
 }
 
 // Registry holds the counters and logs of all connections of a node. They survive close, open and modify, not a restart.
+// It is a prometheus.Collector.
 type Registry struct {
 	opts  Options
 	mu    sync.Mutex
@@ -23,17 +25,38 @@ type Registry struct {
 
 // NewRegistry makes an empty registry; zero Options take their defaults.
 func NewRegistry(opts Options) *Registry {
+	if opts.SuccessCapacity <= 0 {
+		opts.SuccessCapacity = 10
+	}
+	if opts.FailureCapacity <= 0 {
+		opts.FailureCapacity = 10
+	}
+	if opts.MaxLogSizeBytes <= 0 {
+		opts.MaxLogSizeBytes = 250_000
+	}
+	if opts.LogDuration <= 0 {
+		opts.LogDuration = 24 * time.Hour
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	return &Registry{opts: opts, conns: map[string]*Connection{}}
 }
 
-// Connection returns the connection's record, made when it is new. typ is the connection type, a label of the metrics.
+func (r *Registry) nanos() int64 { return r.opts.Now().UnixNano() }
+
+// Connection returns the connection's record, made when it is new. typ is the connection type, a label of the metrics; a
+// record that exists takes the new one (a modify may change it).
 func (r *Registry) Connection(id, typ string) *Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.conns[id]
 	if c == nil {
-		c = &Connection{}
+		c = &Connection{registry: r, id: id}
 		r.conns[id] = c
+	}
+	if old := c.typ.Load(); old == nil || *old != typ {
+		c.typ.Store(&typ)
 	}
 	return c
 }
@@ -45,32 +68,106 @@ func (r *Registry) Remove(id string) {
 	delete(r.conns, id)
 }
 
+func (r *Registry) connections() []*Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*Connection, 0, len(r.conns))
+	for _, c := range r.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
 // Connection is the record of one connection on this node.
-type Connection struct{}
+type Connection struct {
+	registry *Registry
+	id       string
+	typ      atomic.Pointer[string]
+
+	running               atomic.Bool
+	connected, connecting atomic.Int32
+
+	mu        sync.Mutex
+	sources   map[string]*Scope
+	targets   map[string]*Scope
+	responses *Scope
+	self      *Scope
+
+	logs logs
+}
 
 // Source returns the scope of one source address (as configured; mqtt: addresses joined by ";").
-func (c *Connection) Source(address string) *Scope { return &Scope{} }
+func (c *Connection) Source(address string) *Scope {
+	return c.scope(&c.sources, categorySource, address)
+}
 
 // Target returns the scope of one configured target address.
-func (c *Connection) Target(address string) *Scope { return &Scope{} }
+func (c *Connection) Target(address string) *Scope {
+	return c.scope(&c.targets, categoryTarget, address)
+}
+
+func (c *Connection) scope(m *map[string]*Scope, cat category, address string) *Scope {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := (*m)[address]
+	if s == nil {
+		s = &Scope{conn: c, category: cat, address: address}
+		if *m == nil {
+			*m = map[string]*Scope{}
+		}
+		(*m)[address] = s
+	}
+	return s
+}
 
 // Responses returns the scope of responses and errors, address "_responses".
-func (c *Connection) Responses() *Scope { return &Scope{} }
+func (c *Connection) Responses() *Scope {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.responses == nil {
+		c.responses = &Scope{conn: c, category: categoryResponse, address: ResponsesAddress}
+	}
+	return c.responses
+}
 
 // Self returns the scope of the connection itself: log category connection, no counters.
-func (c *Connection) Self() *Scope { return &Scope{} }
+func (c *Connection) Self() *Scope {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.self == nil {
+		c.self = &Scope{conn: c, category: categoryConnection}
+	}
+	return c.self
+}
 
-// Scope records one address in one direction.
-type Scope struct{}
+// SetRunning says that the connection's client was started or stopped. The Prometheus series of the connection exist
+// only while it runs (operations.md 9).
+func (c *Connection) SetRunning(running bool) {
+	c.running.Store(running)
+	if !running {
+		c.SetClients(0, 0)
+	}
+}
 
-// Record counts without a log entry. It allocates nothing.
-func (s *Scope) Record(m Metric, success bool) {}
+// SetClients says how many clients of the connection are connected and connecting on this node: the gauges
+// connection_client and connecting_client.
+func (c *Connection) SetClients(connected, connecting int) {
+	c.connected.Store(int32(connected))
+	c.connecting.Store(int32(connecting))
+}
 
-// Active reports whether log entries are kept now, so that a caller can skip building one.
-func (s *Scope) Active() bool { return false }
-
-// Success counts and, while logging is active, keeps an entry.
-func (s *Scope) Success(m Metric, e Entry) {}
-
-// Failure counts and, while logging is active, keeps an entry.
-func (s *Scope) Failure(m Metric, e Entry) {}
+// all returns the scopes that count, in two groups.
+func (c *Connection) all() (inbound, outbound []*Scope) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sources {
+		inbound = append(inbound, s)
+	}
+	for _, s := range c.targets {
+		outbound = append(outbound, s)
+	}
+	if c.responses != nil {
+		outbound = append(outbound, c.responses)
+	}
+	return inbound, outbound
+}

@@ -1,0 +1,58 @@
+package monitor
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The series of operations.md 9 that belong to messages and clients.
+var (
+	messagesDesc = prometheus.NewDesc("connection_messages_total", "Messages by what happened to them, summed over addresses.",
+		[]string{"id", "type", "category", "direction", "success"}, nil)
+	connectedDesc = prometheus.NewDesc("connection_client", "Clients of the connection that are connected on this instance.",
+		[]string{"id", "type"}, nil)
+	connectingDesc = prometheus.NewDesc("connecting_client", "Clients of the connection that are connecting on this instance.",
+		[]string{"id", "type"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (r *Registry) Describe(ch chan<- *prometheus.Desc) {
+	ch <- messagesDesc
+	ch <- connectedDesc
+	ch <- connectingDesc
+}
+
+// Collect implements prometheus.Collector: the series of connections whose client runs on this node, none of others. All
+// combinations of category, direction and success of a running client are there from the start, so that rate() sees the
+// first message.
+func (r *Registry) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range r.connections() {
+		if c.running.Load() {
+			c.collect(ch)
+		}
+	}
+}
+
+func (c *Connection) collect(ch chan<- prometheus.Metric) {
+	typ := *c.typ.Load()
+	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, float64(c.connected.Load()), c.id, typ)
+	ch <- prometheus.MustNewConstMetric(connectingDesc, prometheus.GaugeValue, float64(c.connecting.Load()), c.id, typ)
+	inbound, outbound := c.all()
+	series := func(scopes []*Scope, metrics []Metric, direction string) {
+		for _, m := range metrics {
+			for _, success := range []bool{false, true} {
+				var n uint64
+				for _, s := range scopes {
+					if counter := s.counters[m][outcome(success)].Load(); counter != nil {
+						n += counter.total.Load()
+					}
+				}
+				ch <- prometheus.MustNewConstMetric(messagesDesc, prometheus.CounterValue, float64(n),
+					c.id, typ, metricNames[m], direction, strconv.FormatBool(success))
+			}
+		}
+	}
+	series(inbound, inboundMetrics, "inbound")
+	series(outbound, outboundMetrics, "outbound")
+}
