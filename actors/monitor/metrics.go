@@ -37,6 +37,9 @@ func (i Instant) String() string {
 	}
 }
 
+// Time returns the instant as a time.Time.
+func (i Instant) Time() time.Time { return time.Time(i) }
+
 // MarshalText makes the instant a JSON string.
 func (i Instant) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 

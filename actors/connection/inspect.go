@@ -1,0 +1,90 @@
+package connection
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+
+	"hawser/actors/client"
+	"hawser/actors/monitor"
+	"hawser/messages"
+)
+
+// SourceAddresses are the addresses under which the sources of a connection are counted, logged and reported: each one,
+// for mqtt those of a source joined by ";" (piggyback.md 4.11).
+func SourceAddresses(c *messages.Connection) []string {
+	var out []string
+	for _, s := range c.Sources {
+		if c.Type == messages.TypeMQTT || c.Type == messages.TypeMQTT5 {
+			out = append(out, strings.Join(s.Addresses, ";"))
+			continue
+		}
+		out = append(out, s.Addresses...)
+	}
+	return out
+}
+
+// inspect answers status, metrics and logs from what runs here; it waits for nothing.
+func (e *entity) inspect(c messages.Command) messages.Reply {
+	now := e.now()
+	switch c.Type {
+	case messages.RetrieveConnectionStatus:
+		return e.inspection(c, e.status())
+	case messages.RetrieveConnectionMetrics:
+		var m monitor.Metrics
+		if e.client != nil {
+			m = e.record().Metrics(now)
+		}
+		return e.inspection(c, m)
+	default:
+		logs := monitor.NoLogs()
+		if e.client != nil {
+			if logs = e.record().Logs(now); logs.EnabledUntil != nil {
+				e.logUntil = logs.EnabledUntil.Time()
+			}
+		}
+		return e.inspection(c, logs)
+	}
+}
+
+// inspection puts type, status and connectionId beside the members of body.
+func (e *entity) inspection(c messages.Command, body any) messages.Reply {
+	members, err := json.Marshal(body)
+	if err != nil {
+		e.log.Error("an answer could not be rendered", "connection_id", e.id, "command", c.Type, "error", err)
+		return messages.ErrorReply(messages.NewInternalError())
+	}
+	return messages.InspectedReply(c.Type, e.id, members)
+}
+
+// status is the aggregated status of 4.12. No client running: closed, since it was last stopped.
+func (e *entity) status() client.Aggregated {
+	if e.client == nil {
+		return client.Aggregated{
+			Stored: e.state.Connection.Status, Live: messages.StatusClosed, Recovery: messages.RecoveryUnknown,
+			Clients: []messages.ResourceStatus{{
+				Type: messages.ResourceClient, Client: e.deps.Instance, Status: messages.StatusClosed, Recovery: messages.RecoveryUnknown,
+				Details: "[DISCONNECTED] connection is closed", Since: e.since,
+			}},
+		}
+	}
+	nodes := 1
+	if e.deps.Nodes != nil {
+		nodes = e.deps.Nodes()
+	}
+	return client.Aggregate(e.state.Connection, e.client.Status(), nodes)
+}
+
+// reportLiveStatus counts and logs the live status of an open connection (decision D16).
+func (e *entity) reportLiveStatus() {
+	live := string(e.status().Live)
+	typ := string(e.state.Connection.Type)
+	e.deps.Metrics.liveStatus(e.id, typ, live)
+	level := slog.LevelInfo
+	if live == string(messages.StatusFailed) {
+		level = slog.LevelError
+	}
+	e.log.Log(context.Background(), level, "live status of the connection", "ditto-log-tag", "connection-live-status-"+live,
+		"connection_id", e.id, "connection_type", typ, "status", live)
+}
