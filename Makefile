@@ -5,7 +5,6 @@ GO    ?= go
 BIN   := bin/hawser
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 30s
-# Packages that hold generated code only are not linted for style.
 PKGS := ./...
 
 .DEFAULT_GOAL := help
@@ -39,7 +38,7 @@ race: servers ## all tests under the race detector
 	$(GO) test -race -timeout 30m $(PKGS)
 
 .PHONY: lint
-lint: ## gofmt, go vet and staticcheck (exceptions, each with its reason: .staticcheck)
+lint: ## gofmt, go vet and staticcheck (exceptions stand in the code: //lint:ignore with the reason)
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt wants to change:"; echo "$$out"; exit 1; fi
 	$(GO) vet $(PKGS)
 	$(GO) tool staticcheck $(PKGS)
