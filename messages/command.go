@@ -85,6 +85,12 @@ type CommandSpec struct {
 	Category Category
 	Sudo     bool // type prefix of a sudo command: direct route, header irrelevant
 	Target   string
+	Also     string // a second selection that takes it
+}
+
+// TakenBy reports whether the selection takes the command (decision D6).
+func (s CommandSpec) TakenBy(target string) bool {
+	return s.Type != "" && target != "" && (s.Target == target || s.Also == target)
 }
 
 // commandSpecs is contract piggyback.md 2.4 as data; the key is the type.
@@ -92,27 +98,31 @@ var commandSpecs = map[string]CommandSpec{}
 
 func init() {
 	for _, s := range []CommandSpec{
-		{CreateConnection, CategoryCreate, false, TargetConnection},
-		{ModifyConnection, CategoryModify, false, TargetConnection},
-		{RetrieveConnection, CategoryQuery, false, TargetConnection},
-		{RetrieveResolvedHonoConnection, CategoryQuery, false, TargetConnection},
-		{SudoRetrieveConnectionTags, CategoryQuery, true, TargetConnection},
-		{OpenConnection, CategoryModify, false, TargetConnection},
-		{CloseConnection, CategoryModify, false, TargetConnection},
-		{DeleteConnection, CategoryDelete, false, TargetConnection},
-		{TestConnection, CategoryQuery, false, TargetConnection},
-		{RetrieveConnectionStatus, CategoryQuery, false, TargetConnection},
-		{RetrieveConnectionMetrics, CategoryQuery, false, TargetConnection},
-		{ResetConnectionMetrics, CategoryModify, false, TargetConnection},
-		{EnableConnectionLogs, CategoryModify, false, TargetConnection},
-		{RetrieveConnectionLogs, CategoryQuery, false, TargetConnection},
-		{ResetConnectionLogs, CategoryModify, false, TargetConnection},
-		{CleanupPersistence, CategoryModify, true, TargetConnection},
-		{RetrieveAllConnectionIDs, CategoryQuery, false, TargetConnectionIDs},
-		{SudoRetrieveConnectionIDsByTag, CategoryQuery, true, TargetConnectionIDs},
-		{MigrateEncryption, CategoryModify, false, TargetEncryption},
-		{MigrateEncryptionStatus, CategoryQuery, false, TargetEncryption},
-		{MigrateEncryptionAbort, CategoryModify, false, TargetEncryption},
+		{CreateConnection, CategoryCreate, false, TargetConnection, ""},
+		{ModifyConnection, CategoryModify, false, TargetConnection, ""},
+		{RetrieveConnection, CategoryQuery, false, TargetConnection, ""},
+		{RetrieveResolvedHonoConnection, CategoryQuery, false, TargetConnection, ""},
+		{SudoRetrieveConnectionTags, CategoryQuery, true, TargetConnection, ""},
+		{OpenConnection, CategoryModify, false, TargetConnection, ""},
+		{CloseConnection, CategoryModify, false, TargetConnection, ""},
+		{DeleteConnection, CategoryDelete, false, TargetConnection, ""},
+		{TestConnection, CategoryQuery, false, TargetConnection, ""},
+		{RetrieveConnectionStatus, CategoryQuery, false, TargetConnection, ""},
+		{RetrieveConnectionMetrics, CategoryQuery, false, TargetConnection, ""},
+		{ResetConnectionMetrics, CategoryModify, false, TargetConnection, ""},
+		{EnableConnectionLogs, CategoryModify, false, TargetConnection, ""},
+		{RetrieveConnectionLogs, CategoryQuery, false, TargetConnection, ""},
+		{ResetConnectionLogs, CategoryModify, false, TargetConnection, ""},
+		{CleanupPersistence, CategoryModify, true, TargetConnection, ""},
+		{RetrieveAllConnectionIDs, CategoryQuery, false, TargetConnectionIDs, ""},
+		{SudoRetrieveConnectionIDsByTag, CategoryQuery, true, TargetConnectionIDs, ""},
+		{MigrateEncryption, CategoryModify, false, TargetEncryption, ""},
+		{MigrateEncryptionStatus, CategoryQuery, false, TargetEncryption, ""},
+		{MigrateEncryptionAbort, CategoryModify, false, TargetEncryption, ""},
+		{RetrieveHealth, CategoryQuery, false, TargetPersistenceCleanup, TargetHealth},
+		{RetrieveConfig, CategoryQuery, false, TargetDevOps, TargetPersistenceCleanup},
+		{ModifyConfig, CategoryModify, false, TargetPersistenceCleanup, ""},
+		{PurgeEntities, CategoryModify, false, TargetPubSub, ""},
 	} {
 		commandSpecs[s.Type] = s
 	}

@@ -156,10 +156,20 @@ type MappingDefinition struct {
 	OutgoingConditions map[string]string
 }
 
+// The types of credentials.
+const (
+	CredentialsClientCert    = "client-cert"
+	CredentialsPlain         = "plain"
+	CredentialsPublicKey     = "public-key"
+	CredentialsHMAC          = "hmac"
+	CredentialsOAuthClient   = "oauth-client-credentials"
+	CredentialsOAuthPassword = "oauth-password"
+)
+
 // Credentials are contract connection-model.md 6; which members are set depends on Type. Optional members that were
 // absent are nil and render as null where section 6 says so. Never log one.
 type Credentials struct {
-	Type string // client-cert, plain, public-key, hmac, oauth-client-credentials, oauth-password
+	Type string // one of the Credentials… constants
 
 	Cert, Key               *string         // client-cert
 	Username, Password      string          // plain, oauth-password; Username also public-key

@@ -35,3 +35,22 @@ type ResourceStatus struct {
 	Details  string
 	Since    time.Time
 }
+
+// MarshalJSON renders the entry; members without a value are omitted.
+func (s ResourceStatus) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
+
+// AppendJSON appends what MarshalJSON renders.
+func (s ResourceStatus) AppendJSON(dst []byte) []byte {
+	w := objectWriter{dst: dst}
+	w.open()
+	for _, m := range []struct{ name, value string }{
+		{"type", string(s.Type)}, {"client", s.Client}, {"address", s.Address}, {"status", string(s.Status)},
+		{"recoveryStatus", string(s.Recovery)}, {"statusDetails", s.Details},
+	} {
+		if m.value != "" {
+			w.string(m.name, m.value)
+		}
+	}
+	w.instant("inStateSince", s.Since)
+	return w.close()
+}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 
@@ -15,15 +16,25 @@ type Transport interface {
 	Open(ctx context.Context) error
 	// Publish hands m to the broker without waiting; done is called exactly once, from any goroutine, when the broker has
 	// acknowledged it (where the protocol can), refused it, or the queue was full. Order of calls = order on the wire.
+	// done must not block.
 	Publish(m Outbound, done func(Outcome))
-	// Close disconnects and returns only when no socket is left; pending publishes end with a failure. Idempotent.
+	// Close lets pending publishes end for a moment, disconnects and returns only when no socket is left; what is still
+	// pending fails with ErrClosed. ctx bounds the orderly part. Idempotent; the sockets may have been closed before.
 	Close(ctx context.Context) error
 }
 
+// ErrClosed is the cause (errors.Is) of an Outcome when Hawser itself closed the client: the broker did not refuse the
+// message, and may or may not have it.
+var ErrClosed = errors.New("the client was closed")
+
 // Handler is what a Transport reports to. Methods may be called from any goroutine, also while Open runs.
 type Handler interface {
-	// Consume takes over one message; blocking is the back-pressure. In must be settled exactly once.
+	// Consume takes over one message; blocking is the back-pressure. In must be settled exactly once. It blocks until Open
+	// has returned, so Open must not wait for it.
 	Consume(in *Inbound)
+	// Dropped says that a message of the source at address, one that promises at most once, was dropped because Consume
+	// does not keep up.
+	Dropped(address string)
 	// Lost says that the link broke after Open returned nil; the transport is dead then and waits for Close.
 	Lost(err error)
 	// Recovered and Interrupted tell of the driver's own reconnects (failoverEnabled): status only.
@@ -113,7 +124,9 @@ type Failure struct {
 	UserIndicated bool
 	// Unauthorized asks for connectivity:connection.unauthorized instead of connection.failed (AMQP 1.0).
 	Unauthorized bool
-	Cause        error
+	// Description is what an operator who waits for the connect is told; "" takes "Cause: " and Text (piggyback.md 4.8).
+	Description string
+	Cause       error
 }
 
 func (f *Failure) Error() string { return f.Text }
@@ -121,18 +134,20 @@ func (f *Failure) Error() string { return f.Text }
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Cause }
 
-// Sink is the signal side of a client: where messages go and who must know that the link is up. actors/signals implements it.
+// Sink is the signal side of a client: where messages go and who must know that the link is up. actors/signals implements
+// it. All methods but Consume are called by the runner, one after the other, and must not block.
 type Sink interface {
-	// Consume takes over in; blocking is the back-pressure.
+	// Consume takes over in; blocking is the back-pressure. A call that blocks returns soon after Disconnected.
 	Consume(in *Inbound)
 	// Connected is called after Open succeeded and before the pending open command is answered; publish is valid until
-	// Disconnected. It sends what waits for this client, and the opened announcement if announce.
+	// Disconnected. It sends what waits for this client.
 	Connected(publish func(m Outbound, done func(Outcome)))
-	// AttemptEnded is called when a connect attempt failed: messages held for the first attempt are refused now (O13).
+	// AttemptEnded is called when a connect attempt failed: messages held for the first attempt are refused now (O13). It
+	// is not called for an attempt that Close or Stop cut short.
 	AttemptEnded()
 	// Disconnected is called when the link is gone or closing; publishes fail from now on.
 	Disconnected()
-	// Announce publishes a connection announcement ("opened", "closed") to the targets that want it and calls done when
-	// every publish has its outcome. It reports whether any target wants announcements.
+	// Announce publishes a connection announcement ("opened" after Connected, "closed" before Disconnected) to the targets
+	// that want it and calls done when every publish has its outcome. It reports whether any target wants announcements.
 	Announce(kind string, done func()) (wanted bool)
 }

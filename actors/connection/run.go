@@ -185,8 +185,8 @@ func (e *entity) persist(r *run, p Persist) verdict {
 		e.log.Warn("the journal is not available", "connection_id", e.id, "error", err)
 		e.answerError(r, messages.NewConnectionUnavailable(e.id))
 	case errors.Is(err, persistence.ErrFenced):
+		// Nothing was written: stop answers ErrStopping, and the command is asked again where the connection is now.
 		e.log.Warn("fenced: another node owns this connection", "connection_id", e.id, "epoch", int64(a.Lease.Epoch))
-		e.answerError(r, messages.NewConnectionUnavailable(e.id))
 		e.mode, e.quit = leaving, true
 	default:
 		e.fail(err)

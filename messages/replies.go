@@ -1,0 +1,112 @@
+package messages
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// ResponseType is the type of the answer to a command: "connectivity.commands:x" is answered "connectivity.responses:x".
+func ResponseType(commandType string) string {
+	return strings.Replace(commandType, "commands:", "responses:", 1)
+}
+
+// reply renders {"type":…,"status":…, members}.
+func reply(responseType string, status int, members func(*objectWriter)) Reply {
+	w := objectWriter{dst: make([]byte, 0, 256)}
+	w.open()
+	w.string("type", responseType)
+	w.integer("status", int64(status))
+	members(&w)
+	return Reply{Status: status, Body: w.close()}
+}
+
+// CreatedReply answers createConnection: 201 with the connection (piggyback.md 4.1).
+func CreatedReply(c *Connection) Reply {
+	return reply(ResponseType(CreateConnection), 201, func(w *objectWriter) {
+		w.key("connection")
+		w.dst = c.AppendJSON(w.dst)
+	})
+}
+
+// AcceptedReply answers a command that changed something and returns nothing: 204 for modify and delete, else 200
+// (piggyback.md 3).
+func AcceptedReply(commandType, id string) Reply {
+	status := 200
+	if commandType == ModifyConnection || commandType == DeleteConnection {
+		status = 204
+	}
+	return reply(ResponseType(commandType), status, func(w *objectWriter) { w.string("connectionId", id) })
+}
+
+// TestedReply answers a successful testConnection.
+func TestedReply(id string) Reply {
+	return testReply(200, id, "successfully connected + initialized mapper")
+}
+
+// TestConflictReply answers testConnection of an id that exists: a response, not an error.
+func TestConflictReply(id string) Reply {
+	return testReply(409, id, "Connection was already created - no test possible")
+}
+
+func testReply(status int, id, result string) Reply {
+	return reply(ResponseType(TestConnection), status, func(w *objectWriter) {
+		w.string("connectionId", id)
+		w.string("testResult", result)
+	})
+}
+
+// TagsReply answers sudoRetrieveConnectionTags.
+func TagsReply(tags []string) Reply {
+	return reply(ResponseType(SudoRetrieveConnectionTags), 200, func(w *objectWriter) { w.strings("connectionTags", tags, true) })
+}
+
+// RetrievedReply answers retrieveConnection: the whole connection, or the fields selected, hidden ones among them.
+func RetrievedReply(c *Connection, fields *FieldSelector) Reply {
+	return reply(ResponseType(RetrieveConnection), 200, func(w *objectWriter) {
+		w.key("connection")
+		if fields == nil {
+			w.dst = c.AppendJSON(w.dst)
+			return
+		}
+		document, err := parseJSON(c.appendJSON(nil, true))
+		if err != nil { // cannot happen: we rendered it
+			w.dst = append(w.dst, "{}"...)
+			return
+		}
+		w.dst = fields.appendSelected(w.dst, document)
+	})
+}
+
+// CleanupReply answers cleanupPersistence: 200, or 500 when it failed or one is running (piggyback.md 4.18).
+func CleanupReply(id string, status int) Reply {
+	return reply(ResponseType(CleanupPersistence), status, func(w *objectWriter) {
+		w.string("entityType", "connection")
+		w.string("entityId", id)
+	})
+}
+
+// InspectedReply answers a query about running clients: members is a JSON object whose members go beside type, status and
+// connectionId.
+func InspectedReply(commandType, id string, members json.RawMessage) Reply {
+	return reply(ResponseType(commandType), 200, func(w *objectWriter) {
+		w.string("connectionId", id)
+		members = bytes.TrimSpace(members)
+		if len(members) < 2 || members[0] != '{' {
+			return
+		}
+		if inner := bytes.TrimSpace(members[1 : len(members)-1]); len(inner) > 0 {
+			w.dst = append(append(w.dst, ','), inner...)
+		}
+	})
+}
+
+// IDsReply answers retrieveAllConnectionIds.
+func IDsReply(ids []string) Reply {
+	return reply(ResponseType(RetrieveAllConnectionIDs), 200, func(w *objectWriter) { w.strings("connectionIds", ids, true) })
+}
+
+// IDsByTagReply answers sudoRetrieveConnectionIdsByTag.
+func IDsByTagReply(ids []string) Reply {
+	return reply(ResponseType(SudoRetrieveConnectionIDsByTag), 200, func(w *objectWriter) { w.strings("connectionIds", ids, true) })
+}
