@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,15 +28,19 @@ type Options struct {
 	Exclusive bool
 	// Claimed is told of shards that are owned from now on; it must not block.
 	Claimed func([]persistence.Lease)
-	// Dropped is told of shards that the node owns no more while its incarnation goes on; when it returns nothing of them runs.
-	Dropped func([]persistence.ShardRef)
+	// Dropped is told of shards that the node owns no more while its incarnation goes on. When it returns nothing of them
+	// runs: appends are answered, dials cancelled, sockets closed (rule 7). orderly: nobody has taken the shards yet, so
+	// that clients may say goodbye to their brokers. It is called from several goroutines.
+	Dropped func(refs []persistence.ShardRef, orderly bool)
 	// Cut closes every socket of a client at once; it is called the moment the incarnation ends and must not wait for anything
 	// but that.
 	Cut func()
 	// Fenced is told that the incarnation is over, after Cut; when it returns nothing runs on this node.
 	Fenced func()
-	Log    *slog.Logger     // nil: slog.Default
-	Now    func() time.Time // nil: time.Now; must carry a monotonic clock
+	// Seen, if set, is told of each new view and the one before it; it must not block.
+	Seen func(before, after *View)
+	Log  *slog.Logger     // nil: slog.Default
+	Now  func() time.Time // nil: time.Now; must carry a monotonic clock
 }
 
 // Membership keeps the node's incarnation: it joins, beats, watches the others, claims what nobody owns, and when the
@@ -48,10 +51,29 @@ type Membership struct {
 	log   *slog.Logger
 	now   func() time.Time
 
-	cancel  context.CancelFunc
-	done    chan struct{}
-	members atomic.Pointer[[]persistence.Member]
-	losses  atomic.Int64
+	cancel context.CancelFunc
+	done   chan struct{}
+	seen   atomic.Pointer[View]
+	losses atomic.Int64
+	drain  chan struct{} // closed by Drain
+	once   sync.Once
+}
+
+// View is the cluster as it was read last.
+type View struct {
+	Members []persistence.Member
+	owners  map[persistence.ShardRef]persistence.MemberID
+}
+
+// Owner is the member that owned a shard, false when nobody did.
+func (v *View) Owner(ref persistence.ShardRef) (persistence.Member, bool) {
+	id := v.owners[ref]
+	for _, m := range v.Members {
+		if m.ID == id && id != "" {
+			return m, true
+		}
+	}
+	return persistence.Member{}, false
 }
 
 // errLost ends an incarnation.
@@ -59,7 +81,7 @@ var errLost = errors.New("shard: the lease is lost")
 
 // New makes a membership that owns nothing yet; Start starts it.
 func New(opts Options) *Membership {
-	m := &Membership{opts: opts, log: opts.Log, now: opts.Now, cancel: func() {}, done: make(chan struct{})}
+	m := &Membership{opts: opts, log: opts.Log, now: opts.Now, cancel: func() {}, done: make(chan struct{}), drain: make(chan struct{})}
 	if m.log == nil {
 		m.log = slog.Default()
 	}
@@ -70,7 +92,7 @@ func New(opts Options) *Membership {
 		m.opts.TTL = 5 * time.Second
 	}
 	m.table = newTable(m.now)
-	m.members.Store(&[]persistence.Member{})
+	m.seen.Store(&View{})
 	return m
 }
 
@@ -87,14 +109,30 @@ func (m *Membership) Start() {
 // Table is what the node owns.
 func (m *Membership) Table() *Table { return m.table }
 
-// Members are the live members as read last, this node included.
-func (m *Membership) Members() []persistence.Member { return *m.members.Load() }
+// View is the cluster as read last, at most 250 ms ago while the database answers.
+func (m *Membership) View() *View { return m.seen.Load() }
 
 // ID is the present incarnation, "" while there is none.
 func (m *Membership) ID() persistence.MemberID { return m.table.member() }
 
 // Losses counts the incarnations that ended without Stop.
 func (m *Membership) Losses() int64 { return m.losses.Load() }
+
+// Drain hands all shards over, each as soon as nothing of it runs any more, and returns when none is left or ctx ends.
+func (m *Membership) Drain(ctx context.Context) {
+	m.once.Do(func() { close(m.drain) })
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !m.table.empty() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.done:
+			return
+		case <-ticker.C:
+		}
+	}
+}
 
 // Stop ends a started membership in order: nothing runs any more (Fenced was called), the row is gone and the shards are free.
 func (m *Membership) Stop() {
@@ -220,14 +258,16 @@ func (m *Membership) watchDeadline(ctx context.Context) error {
 // watchEvery is how often the members are read (rule 3).
 const watchEvery = 250 * time.Millisecond
 
-// watch reads members and shards, buries who is silent or dead, and claims what nobody owns.
+// watch reads members and shards, buries who is silent or dead, hands over and claims.
 func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
-	observer := Observer{TTL: m.opts.TTL}
+	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, joined: m.now(), released: map[persistence.ShardRef]persistence.Epoch{}}
+	defer w.handovers.Wait()
 	changes := m.opts.Leases.Changes(ctx)
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
+	drain := m.drain
 	for {
-		err := m.look(ctx, id, &observer)
+		err := w.look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -243,31 +283,15 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 			if !open {
 				changes = nil
 			}
+		case <-drain:
+			drain = nil
+			err := m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.SetDraining(ctx, id) })
+			if err != nil {
+				m.log.Warn("the others could not be told that this node leaves", "member", id, "error", err)
+			}
 		case <-ticker.C:
 		}
 	}
-}
-
-func (m *Membership) look(ctx context.Context, id persistence.MemberID, observer *Observer) error {
-	var members []persistence.Member
-	var session int64
-	err := m.ask(ctx, func(ctx context.Context) (err error) { members, session, err = m.opts.Leases.Members(ctx); return err })
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(members, func(other persistence.Member) bool { return other.ID == id }) {
-		return errors.Join(errLost, errors.New("the member's row is gone"))
-	}
-	m.members.Store(&members)
-	for _, s := range observer.Observe(id, members, session, m.now()) {
-		m.bury(ctx, s.ID, s.Beat, false)
-	}
-	for _, other := range members {
-		if other.ID != id && m.certainlyDead(other) {
-			m.bury(ctx, other.ID, other.Beat, true)
-		}
-	}
-	return m.settle(ctx, id)
 }
 
 func (m *Membership) certainlyDead(other persistence.Member) bool {
@@ -301,45 +325,4 @@ func (m *Membership) buryPredecessors(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// settle makes the table agree with the database: what was taken away is dropped, what nobody owns is claimed.
-func (m *Membership) settle(ctx context.Context, id persistence.MemberID) error {
-	var leases []persistence.Lease
-	err := m.ask(ctx, func(ctx context.Context) (err error) { leases, err = m.opts.Leases.Shards(ctx); return err })
-	if err != nil {
-		return err
-	}
-	var gone, free []persistence.ShardRef
-	var claimed []persistence.Lease
-	for _, l := range leases {
-		epoch, mine := m.table.epoch(l.Shard)
-		if mine && (l.Owner != id || l.Epoch != epoch) {
-			gone = append(gone, l.Shard)
-			mine = false
-		}
-		switch {
-		case l.Shard.Number >= m.opts.Kinds[l.Shard.Kind]:
-		case l.Owner == id && !mine: // a claim whose answer was lost
-			claimed = append(claimed, l)
-		case l.Owner == "":
-			free = append(free, l.Shard)
-		}
-	}
-	if len(gone) > 0 {
-		m.log.Warn("shards were taken away", "shards", len(gone))
-		m.table.drop(gone)
-		m.opts.Dropped(gone)
-	}
-	if len(free) > 0 && m.table.Valid() {
-		var taken []persistence.Lease
-		err = m.ask(ctx, func(ctx context.Context) (err error) { taken, err = m.opts.Leases.Claim(ctx, id, free); return err })
-		claimed = append(claimed, taken...)
-	}
-	if len(claimed) > 0 && ctx.Err() == nil {
-		m.table.own(claimed)
-		m.log.Info("claimed shards", "shards", len(claimed))
-		m.opts.Claimed(claimed)
-	}
-	return err
 }

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // and every append.
 type Table struct {
 	now   func() time.Time
+	mu    sync.Mutex // held while state is replaced
 	state atomic.Pointer[ownership]
 	until atomic.Pointer[time.Time] // the deadline of rule 1; nil: there is no incarnation
 }
@@ -19,6 +21,7 @@ type Table struct {
 type ownership struct {
 	member persistence.MemberID
 	epochs map[persistence.ShardRef]persistence.Epoch
+	moving map[persistence.ShardRef]bool // on their way to another member: nothing new is done for them
 }
 
 func newTable(now func() time.Time) *Table {
@@ -56,6 +59,8 @@ func (t *Table) Owned(kind string) []int {
 
 // join starts an incarnation that owns nothing.
 func (t *Table) join(member persistence.MemberID, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.state.Store(&ownership{member: member})
 	t.until.Store(&until)
 }
@@ -64,29 +69,55 @@ func (t *Table) extend(until time.Time) { t.until.Store(&until) }
 
 // leave ends the incarnation: nothing is owned and nothing is valid from here on.
 func (t *Table) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.until.Store(nil)
 	t.state.Store(&ownership{})
 }
 
-// own adds claimed shards. Only the membership loop writes.
+// change replaces the ownership by a changed copy.
+func (t *Table) change(f func(*ownership)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.state.Load()
+	next := &ownership{member: old.member, epochs: map[persistence.ShardRef]persistence.Epoch{}, moving: map[persistence.ShardRef]bool{}}
+	maps.Copy(next.epochs, old.epochs)
+	maps.Copy(next.moving, old.moving)
+	f(next)
+	t.state.Store(next)
+}
+
+// own adds claimed shards.
 func (t *Table) own(leases []persistence.Lease) {
-	s := t.state.Load()
-	epochs := make(map[persistence.ShardRef]persistence.Epoch, len(s.epochs)+len(leases))
-	maps.Copy(epochs, s.epochs)
-	for _, l := range leases {
-		epochs[l.Shard] = l.Epoch
-	}
-	t.state.Store(&ownership{member: s.member, epochs: epochs})
+	t.change(func(o *ownership) {
+		for _, l := range leases {
+			o.epochs[l.Shard] = l.Epoch
+		}
+	})
 }
 
 // drop removes shards that the node does not own any more.
 func (t *Table) drop(refs []persistence.ShardRef) {
+	t.change(func(o *ownership) {
+		for _, ref := range refs {
+			delete(o.epochs, ref)
+		}
+	})
+}
+
+// move takes a shard out of use while it is handed over; moved says that it is gone.
+func (t *Table) move(ref persistence.ShardRef) {
+	t.change(func(o *ownership) { delete(o.epochs, ref); o.moving[ref] = true })
+}
+
+func (t *Table) moved(ref persistence.ShardRef) {
+	t.change(func(o *ownership) { delete(o.moving, ref) })
+}
+
+// empty reports whether nothing is owned and nothing is being handed over.
+func (t *Table) empty() bool {
 	s := t.state.Load()
-	epochs := maps.Clone(s.epochs)
-	for _, ref := range refs {
-		delete(epochs, ref)
-	}
-	t.state.Store(&ownership{member: s.member, epochs: epochs})
+	return len(s.epochs) == 0 && len(s.moving) == 0
 }
 
 // epoch is the epoch under which a shard is held, whether or not the lease has run out.

@@ -1,0 +1,177 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"hawser/persistence"
+)
+
+// watcher is the part of an incarnation that follows the others and the shards. Its fields belong to the watch loop, but for
+// what mu guards.
+type watcher struct {
+	*Membership
+	id        persistence.MemberID
+	observer  Observer
+	joined    time.Time
+	unwanted  map[persistence.ShardRef]time.Time // own shards that are wished elsewhere, since when
+	handovers sync.WaitGroup
+
+	mu sync.Mutex
+	// released are shards that this incarnation gave back, or is about to, under which epoch: they are not taken up again
+	// before a newer one is seen (rule 7).
+	released map[persistence.ShardRef]persistence.Epoch
+}
+
+func (w *watcher) draining() bool {
+	select {
+	case <-w.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// look is one round.
+func (w *watcher) look(ctx context.Context) error {
+	var members []persistence.Member
+	var leases []persistence.Lease
+	var session int64
+	err := w.ask(ctx, func(ctx context.Context) (err error) { members, session, err = w.opts.Leases.Members(ctx); return err })
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(members, func(other persistence.Member) bool { return other.ID == w.id }) {
+		return errors.Join(errLost, errors.New("the member's row is gone"))
+	}
+	for _, s := range w.observer.Observe(w.id, members, session, w.now()) {
+		w.bury(ctx, s.ID, s.Beat, false)
+	}
+	for _, other := range members {
+		if other.ID != w.id && w.certainlyDead(other) {
+			w.bury(ctx, other.ID, other.Beat, true)
+		}
+	}
+	err = w.ask(ctx, func(ctx context.Context) (err error) { leases, err = w.opts.Leases.Shards(ctx); return err })
+	if err != nil {
+		return err
+	}
+	view := &View{Members: members, owners: make(map[persistence.ShardRef]persistence.MemberID, len(leases))}
+	for _, l := range leases {
+		view.owners[l.Shard] = l.Owner
+	}
+	before := w.seen.Swap(view)
+	if w.opts.Seen != nil {
+		w.opts.Seen(before, view)
+	}
+	return w.settle(ctx, members, leases)
+}
+
+// settle makes the table agree with the database: what was taken away is dropped, what is wished elsewhere is handed over,
+// what nobody owns and is wished here is claimed.
+func (w *watcher) settle(ctx context.Context, members []persistence.Member, leases []persistence.Lease) error {
+	wish := map[persistence.ShardRef]persistence.MemberID{}
+	for kind, shards := range w.opts.Kinds {
+		for ref, to := range Assign(kind, shards, leases, members) {
+			wish[ref] = to
+		}
+	}
+	var gone, free []persistence.ShardRef
+	var claimed []persistence.Lease
+	for _, l := range leases {
+		epoch, mine := w.table.epoch(l.Shard)
+		if mine && (l.Owner != w.id || l.Epoch != epoch) {
+			gone = append(gone, l.Shard)
+			mine = false
+		}
+		switch {
+		case l.Shard.Number >= w.opts.Kinds[l.Shard.Kind] || w.isReleased(l):
+		case l.Owner == w.id && !mine: // a claim whose answer was lost
+			claimed = append(claimed, l)
+		case l.Owner == "" && wish[l.Shard] == w.id && !w.draining():
+			free = append(free, l.Shard)
+		case mine:
+			w.consider(ctx, l, wish[l.Shard])
+		}
+	}
+	if len(gone) > 0 {
+		w.log.Warn("shards were taken away", "shards", len(gone))
+		w.table.drop(gone)
+		w.opts.Dropped(gone, false)
+	}
+	var err error
+	if len(free) > 0 && w.table.Valid() && w.mayClaim() {
+		var taken []persistence.Lease
+		err = w.ask(ctx, func(ctx context.Context) (err error) { taken, err = w.opts.Leases.Claim(ctx, w.id, free); return err })
+		claimed = append(claimed, taken...)
+	}
+	if len(claimed) > 0 && ctx.Err() == nil {
+		w.table.own(claimed)
+		w.log.Info("claimed shards", "shards", len(claimed))
+		w.opts.Claimed(claimed)
+	}
+	return err
+}
+
+// mayClaim: the first claim comes one beat after joining, so that nodes which start together see each other (rule 6).
+func (w *watcher) mayClaim() bool { return w.opts.Exclusive || w.now().Sub(w.joined) >= w.part() }
+
+// consider hands an own shard over when it has been wished elsewhere for two beats, or at once when this node leaves.
+func (w *watcher) consider(ctx context.Context, l persistence.Lease, to persistence.MemberID) {
+	if to == w.id && !w.draining() {
+		delete(w.unwanted, l.Shard)
+		return
+	}
+	if w.unwanted == nil {
+		w.unwanted = map[persistence.ShardRef]time.Time{}
+	}
+	since, known := w.unwanted[l.Shard]
+	if !known {
+		since = w.now()
+		w.unwanted[l.Shard] = since
+	}
+	if !w.draining() && w.now().Sub(since) < 2*w.part() {
+		return
+	}
+	delete(w.unwanted, l.Shard)
+	w.handOver(ctx, l)
+}
+
+// handOver is rule 7: stop, release; the claim is the other's.
+func (w *watcher) handOver(ctx context.Context, l persistence.Lease) {
+	refs := []persistence.ShardRef{l.Shard}
+	w.mu.Lock()
+	w.released[l.Shard] = l.Epoch
+	w.mu.Unlock()
+	w.table.move(l.Shard)
+	w.handovers.Go(func() {
+		w.opts.Dropped(refs, true)
+		for pause := 20 * time.Millisecond; ctx.Err() == nil; pause *= 2 {
+			err := w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
+			if err == nil {
+				break
+			}
+			w.log.Warn("a shard could not be released", "shard", l.Shard.Number, "epoch", int64(l.Epoch), "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+		w.table.moved(l.Shard)
+	})
+}
+
+// isReleased reports whether this incarnation gave l back and nothing newer is seen.
+func (w *watcher) isReleased(l persistence.Lease) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	epoch, ok := w.released[l.Shard]
+	if ok && l.Epoch > epoch {
+		delete(w.released, l.Shard)
+		return false
+	}
+	return ok
+}
