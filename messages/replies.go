@@ -110,3 +110,11 @@ func IDsReply(ids []string) Reply {
 func IDsByTagReply(ids []string) Reply {
 	return reply(ResponseType(SudoRetrieveConnectionIDsByTag), 200, func(w *objectWriter) { w.strings("connectionIds", ids, true) })
 }
+
+// IDsFailedReply answers either of them when the index cannot be read: shape E3 (piggyback.md 1.8).
+func IDsFailedReply() Reply {
+	return reply("connectivity.responses:errorResponse", 500, func(w *objectWriter) {
+		w.key("payload")
+		w.dst = append(w.dst, ErrorReply(NewInternalError()).Body...)
+	})
+}

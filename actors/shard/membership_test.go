@@ -1,0 +1,295 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"hawser/persistence"
+	"hawser/persistence/persistencetest"
+	"hawser/persistence/postgres"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	numShards = 8
+	ttl       = 3 * time.Second
+)
+
+// gate cuts a member from the database: while closed, every statement fails without reaching it.
+type gate struct {
+	persistence.Leases
+	closed atomic.Bool
+}
+
+var errCut = errors.New("cut from the database")
+
+func (g *gate) pass(ctx context.Context) error {
+	if !g.closed.Load() {
+		return nil
+	}
+	<-ctx.Done() // a cut shows as silence, not as an error
+	return errors.Join(errCut, ctx.Err())
+}
+
+func (g *gate) Join(ctx context.Context, m persistence.Member) error {
+	if err := g.pass(ctx); err != nil {
+		return err
+	}
+	return g.Leases.Join(ctx, m)
+}
+
+func (g *gate) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+	if err := g.pass(ctx); err != nil {
+		return false, err
+	}
+	return g.Leases.Beat(ctx, id)
+}
+
+func (g *gate) Members(ctx context.Context) ([]persistence.Member, int64, error) {
+	if err := g.pass(ctx); err != nil {
+		return nil, 0, err
+	}
+	return g.Leases.Members(ctx)
+}
+
+func (g *gate) Shards(ctx context.Context) ([]persistence.Lease, error) {
+	if err := g.pass(ctx); err != nil {
+		return nil, err
+	}
+	return g.Leases.Shards(ctx)
+}
+
+func (g *gate) Leave(ctx context.Context, id persistence.MemberID) error {
+	if err := g.pass(ctx); err != nil {
+		return err
+	}
+	return g.Leases.Leave(ctx, id)
+}
+
+// peer is one member under test with a record of what it was told.
+type peer struct {
+	*Membership
+	gate *gate
+	name string
+
+	mu      sync.Mutex
+	claimed map[int]persistence.Epoch // as told, minus what was dropped
+	events  []string
+}
+
+func (p *peer) note(format string, args ...any) {
+	p.events = append(p.events, fmt.Sprintf(format, args...))
+}
+
+func (p *peer) holds() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.claimed)
+}
+
+func (p *peer) told(event string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.events {
+		if e == event {
+			return true
+		}
+	}
+	return false
+}
+
+// cluster is a database with members on it.
+type cluster struct {
+	t     *testing.T
+	url   string
+	peers []*peer
+
+	mu     sync.Mutex
+	owners map[int]*peer // who acts on a shard: never two
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Parallel()
+	return &cluster{t: t, url: persistencetest.Schema(t), owners: map[int]*peer{}}
+}
+
+func (c *cluster) join(name string) *peer {
+	c.t.Helper()
+	store, err := postgres.Open(c.t.Context(), postgres.Options{URL: c.url, TTL: ttl, Log: quiet()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := store.Init(c.t.Context(), kind, numShards); err != nil {
+		c.t.Fatal(err)
+	}
+	p := &peer{gate: &gate{Leases: store}, name: name, claimed: map[int]persistence.Epoch{}}
+	p.Membership = New(Options{
+		Leases: p.gate, Kinds: map[string]int{kind: numShards}, TTL: ttl, Log: quiet(),
+		Member: persistence.Member{Address: "127.0.0.1:1", Instance: name, Kinds: []string{kind}},
+		NewID:  func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
+		Claimed: func(leases []persistence.Lease) {
+			for _, l := range leases {
+				c.act(p, l.Shard.Number)
+				p.mu.Lock()
+				p.claimed[l.Shard.Number] = l.Epoch
+				p.mu.Unlock()
+			}
+		},
+		Dropped: func(refs []persistence.ShardRef, orderly bool) {
+			for _, ref := range refs {
+				p.mu.Lock()
+				p.note("dropped orderly=%v", orderly)
+				delete(p.claimed, ref.Number)
+				p.mu.Unlock()
+				c.leave(p, ref.Number)
+			}
+		},
+		Cut: func() {
+			p.mu.Lock()
+			p.note("cut")
+			numbers := p.claimed
+			p.claimed = map[int]persistence.Epoch{}
+			p.mu.Unlock()
+			for number := range numbers {
+				c.leave(p, number)
+			}
+		},
+		Fenced: func() { p.mu.Lock(); p.note("fenced"); p.mu.Unlock() },
+	})
+	p.Start()
+	c.peers = append(c.peers, p)
+	c.t.Cleanup(func() {
+		p.gate.closed.Store(false)
+		p.Stop()
+		if err := store.Close(); err != nil {
+			c.t.Errorf("close: %v", err)
+		}
+	})
+	return p
+}
+
+// act says that p begins to act on a shard: a defect if somebody else still does.
+func (c *cluster) act(p *peer, number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.owners[number]; other != nil && other != p {
+		c.t.Errorf("shard %d: %s begins while %s still acts", number, p.name, other.name)
+	}
+	c.owners[number] = p
+}
+
+func (c *cluster) leave(p *peer, number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owners[number] == p {
+		delete(c.owners, number)
+	}
+}
+
+func (c *cluster) eventually(within time.Duration, what string, ok func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			for _, p := range c.peers {
+				c.t.Logf("%s holds %d, valid %v, %v", p.name, p.holds(), p.Table().Valid(), p.events)
+			}
+			c.t.Fatalf("not within %v: %s", within, what)
+		}
+		<-tick.C
+	}
+}
+
+func quiet() *slog.Logger {
+	if os.Getenv("HAWSER_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+func TestMembersShareJoinAndDrain(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "one member holds everything", func() bool { return a.holds() == numShards })
+	b := c.join("b")
+	c.eventually(10*time.Second, "two members share", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	if !a.told("dropped orderly=true") || a.told("dropped orderly=false") || a.told("fenced") {
+		t.Errorf("a healthy shard moves in order: %v", a.events)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	a.Drain(ctx)
+	if ctx.Err() != nil || a.holds() != 0 {
+		t.Fatalf("a still holds %d shards", a.holds())
+	}
+	c.eventually(10*time.Second, "the other takes over", func() bool { return b.holds() == numShards })
+	a.Stop()
+	c.eventually(10*time.Second, "the row is gone", func() bool { return len(b.View().Members) == 1 })
+}
+
+func TestACutMemberStopsBeforeItsShardsAreTaken(t *testing.T) {
+	c := newCluster(t)
+	a, b := c.join("a"), c.join("b")
+	c.eventually(15*time.Second, "shared", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	cut := time.Now()
+	a.gate.closed.Store(true)
+	c.eventually(2*ttl, "the cut one fences itself", func() bool { return !a.Table().Valid() && a.told("cut") && a.told("fenced") })
+	if after := time.Since(cut); after > ttl {
+		t.Errorf("fenced only after %v", after)
+	}
+	c.eventually(3*ttl, "the other takes over", func() bool { return b.holds() == numShards }) // act() saw no overlap
+	a.gate.closed.Store(false)
+	c.eventually(15*time.Second, "the process comes back as a new member", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	if a.Losses() != 1 {
+		t.Errorf("%d losses, want 1", a.Losses())
+	}
+}
+
+func TestStolenShardsAreDropped(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "claimed", func() bool { return a.holds() == numShards })
+	conn, err := pgx.Connect(t.Context(), c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.Exec(t.Context(), `update shards set owner = null, epoch = epoch + 1 where shard < 3`); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually(5*time.Second, "the loss is noticed", func() bool { return a.told("dropped orderly=false") })
+	c.eventually(5*time.Second, "and taken back under a new epoch", func() bool { return a.holds() == numShards })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.claimed[0] <= a.claimed[numShards-1] {
+		t.Errorf("epoch %d of a stolen shard, %d of the others", a.claimed[0], a.claimed[numShards-1])
+	}
+}
+
+func TestBuriedMemberNotices(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "claimed", func() bool { return a.holds() == numShards })
+	first := a.ID()
+	if ok, err := a.gate.Bury(t.Context(), first, 0, true); !ok || err != nil {
+		t.Fatalf("bury: %v %v", ok, err)
+	}
+	c.eventually(5*time.Second, "it lives on as another", func() bool { return a.told("fenced") && a.holds() == numShards && a.ID() != first })
+}
