@@ -1,12 +1,55 @@
 package messages
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// Error is a Ditto error, shape E1 of contract piggyback.md 1.8:
+// {"status":404,"error":"connectivity:connection.notfound","message":…,"description":…}.
+// Status is the command's own HTTP-like status, Code the exact error code. Members appends further members
+// (invalidHeaderKey). It never carries a secret (decision O6).
+type Error struct {
+	Status      int
+	Code        string
+	Message     string
+	Description string
+	Href        string
+	Members     map[string]any
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Description == "" {
+		return fmt.Sprintf("%s (%d): %s", e.Code, e.Status, e.Message)
+	}
+	return fmt.Sprintf("%s (%d): %s %s", e.Code, e.Status, e.Message, e.Description)
+}
+
+// Is reports whether target is an *Error of the same code, so that errors.Is compares codes, not texts.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// MarshalJSON renders shape E1; null members are omitted.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	m := make(map[string]any, 5+len(e.Members))
+	maps.Copy(m, e.Members)
+	m["status"], m["error"], m["message"] = e.Status, e.Code, e.Message
+	if e.Description != "" {
+		m["description"] = e.Description
+	}
+	if e.Href != "" {
+		m["href"] = e.Href
+	}
+	return json.Marshal(m)
+}
 
 // Error codes that are compared or used in more than one place. The texts beside them are ours, the values named in them
 // are contract (piggyback.md 1.3, 1.8, 7; connection-model.md 14).
@@ -99,14 +142,14 @@ func NewConfigurationInvalid(message, description string) *Error {
 	if description == "" {
 		description = "Check that all required properties of the connection are set and valid."
 	}
-	return &Error{Status: 400, Code: CodeConfigurationInvalid, Message: message, Description: description}
+	return &Error{Status: 400, Code: CodeConfigurationInvalid, Message: shortenTo(message, 4096), Description: description}
 }
 
 // NewURIInvalid: the connection URI does not parse; the text carries it with the password masked.
 func NewURIInvalid(text string) *Error {
 	return &Error{
 		Status: 400, Code: CodeURIInvalid,
-		Message:     fmt.Sprintf("The connection URI '%s' is not valid.", maskURI(text)),
+		Message:     fmt.Sprintf("The connection URI '%s' is not valid.", MaskURI(text)),
 		Description: "The form is {protocol}://{username}:{password}@{hostname}:{port}/{path}; the port is required, a query is not allowed.",
 	}
 }
@@ -342,7 +385,7 @@ func NewFieldSelectorInvalid(text string) *Error {
 func NewTopicInvalid(topic string) *Error {
 	return &Error{
 		Status: 400, Code: "connectivity:topic.invalid",
-		Message:     fmt.Sprintf("The topic '%s' could not be parsed.", topic),
+		Message:     fmt.Sprintf("The topic '%s' could not be parsed.", shortenTo(topic, 4096)),
 		Description: "The topics are: " + strings.Join(topicNames(), ", ") + ".",
 	}
 }
@@ -396,8 +439,9 @@ func millis(d time.Duration) string {
 }
 
 // shorten keeps what a client sent from filling an error text.
-func shorten(s string) string {
-	const most = 256
+func shorten(s string) string { return shortenTo(s, 256) }
+
+func shortenTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -2,6 +2,9 @@ package messages
 
 import (
 	"errors"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -48,4 +51,29 @@ func ParseDuration(text string) (time.Duration, error) {
 		return 0, ErrDuration
 	}
 	return time.Duration(n) * unit, nil
+}
+
+// configUnits are the units of HOCON durations; a bare number is milliseconds (connection-model.md 9).
+var configUnits = map[string]time.Duration{
+	"": time.Millisecond, "ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
+	"us": time.Microsecond, "micro": time.Microsecond, "micros": time.Microsecond, "microsecond": time.Microsecond, "microseconds": time.Microsecond,
+	"ms": time.Millisecond, "milli": time.Millisecond, "millis": time.Millisecond, "millisecond": time.Millisecond, "milliseconds": time.Millisecond,
+	"s": time.Second, "second": time.Second, "seconds": time.Second, "m": time.Minute, "minute": time.Minute, "minutes": time.Minute,
+	"h": time.Hour, "hour": time.Hour, "hours": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour, "days": 24 * time.Hour,
+}
+
+// ParseConfigDuration reads a duration of specificConfig: a number, possibly negative or with a fraction, and a HOCON unit;
+// none is milliseconds. Anything else is ErrDuration.
+func ParseConfigDuration(text string) (time.Duration, error) {
+	text = strings.TrimSpace(text)
+	i := strings.IndexFunc(text, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
+	if i < 0 {
+		i = len(text)
+	}
+	unit, ok := configUnits[text[i:]]
+	n, err := strconv.ParseFloat(strings.TrimSpace(text[:i]), 64)
+	if d := n * float64(unit); ok && err == nil && math.Abs(d) < 1<<62 {
+		return time.Duration(d), nil
+	}
+	return 0, ErrDuration
 }

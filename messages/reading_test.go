@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -449,6 +450,39 @@ func TestLabels(t *testing.T) {
 	} {
 		if got := ValidLabel(label); got != want {
 			t.Errorf("%q: %v", label, got)
+		}
+	}
+}
+
+// A body of the greatest size that the gateway lets in costs time in proportion to its size, whatever it holds.
+func TestHostileSizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a few megabytes of JSON")
+	}
+	many := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, text := range map[string]string{
+		"addresses":        with(t, source("mqtt", `"x":0,"addresses":[`+many(100_000, `"a%d"`)+`]`)),
+		"tags":             with(t, `{"tags":[`+many(100_000, `"t%d"`)+`]}`),
+		"members":          strings.Replace(minimal, "{", "{"+many(50_000, `"m%d":1`)+",", 1),
+		"definitions":      with(t, `{"mappingDefinitions":{`+many(20_000, `"m%d":{"mappingEngine":"x","options":{}}`)+`}}`),
+		"nested objects":   with(t, `{"specificConfig":{"a":[`+many(1000, `{`+many(99, `"%d":1`)+`,"%d":1}`)+`]}}`),
+		"one large object": with(t, `{"specificConfig":{"a":{`+many(50_000, `"m%d":1`)+`}}}`),
+		"quotes":           with(t, `{"name":"`+strings.Repeat(`\"\\`, 200_000)+`"}`),
+		"targets":          with(t, `{"targets":[`+many(10_000, `{"address":"a%d","authorizationContext":["s"]}`)+`]}`),
+	} {
+		began := time.Now()
+		parsed(t, text)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: %d bytes took %v", name, len(text), took)
 		}
 	}
 }

@@ -225,7 +225,7 @@ func (u URI) LogValue() slog.Value { return slog.StringValue(u.String()) }
 const masked = "*****"
 
 // maskURI masks what may be a password in a text that need not be a URI: user info up to the last "@", and a query.
-func maskURI(text string) string {
+func MaskURI(text string) string {
 	text, _, query := strings.Cut(text, "?")
 	if i := strings.LastIndexByte(text, '@'); i >= 0 {
 		start := 0

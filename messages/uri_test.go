@@ -58,7 +58,7 @@ func TestURIVectors(t *testing.T) {
 			u, err := ParseURI(v.URI)
 			if !v.Expect.Valid {
 				e := wantError(t, err, v.Expect.Error, v.Expect.Status)
-				if !strings.Contains(e.Message, maskURI(v.URI)) {
+				if !strings.Contains(e.Message, MaskURI(v.URI)) {
 					t.Errorf("the text %q does not mention the URI", e.Message)
 				}
 				return

@@ -227,3 +227,16 @@ type Migrations interface {
 	// SaveProgress stores a progress document alone.
 	SaveProgress(ctx context.Context, name string, progress json.RawMessage) error
 }
+
+// Operation names what a store reports to an Observe.
+type Operation string
+
+// The operations.
+const (
+	OpAppend  Operation = "append"  // one batch committed, rows in it
+	OpRecover Operation = "recover" // one page of entities read, rows = entities
+)
+
+// Observe is told how long an operation of a store took and with what error it ended, for histograms (operations.md 9). It
+// is called from the store's own goroutines and must return at once.
+type Observe func(op Operation, rows int, took time.Duration, err error)

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math"
 	"time"
+
+	"hawser/messages"
 )
 
 // metricNames are the names in answers, labels and log entries.
@@ -23,19 +25,7 @@ var (
 type Instant time.Time
 
 // String renders the instant.
-func (i Instant) String() string {
-	t := time.Time(i).UTC()
-	switch n := t.Nanosecond(); {
-	case n == 0:
-		return t.Format("2006-01-02T15:04:05Z")
-	case n%1_000_000 == 0:
-		return t.Format("2006-01-02T15:04:05.000Z")
-	case n%1_000 == 0:
-		return t.Format("2006-01-02T15:04:05.000000Z")
-	default:
-		return t.Format("2006-01-02T15:04:05.000000000Z")
-	}
-}
+func (i Instant) String() string { return messages.FormatInstant(time.Time(i)) }
 
 // Time returns the instant as a time.Time.
 func (i Instant) Time() time.Time { return time.Time(i) }

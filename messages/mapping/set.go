@@ -1,23 +1,105 @@
 package mapping
 
 import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
 	"hawser/messages"
 	"hawser/messages/protocol"
 )
 
 // Set holds the mappers of one connection. It is immutable and safe for concurrent use.
-type Set struct{}
+type Set struct {
+	limits  Limits
+	mappers map[string]*definition
+}
 
-// NewSet makes the mappers of c. An id that cannot be loaded acts as Ditto (contract runtime.md 8.1).
-func NewSet(c *messages.Connection, limits Limits) (*Set, error) { return &Set{}, nil }
+// defaultMappers is the list of a source or target that names none.
+var defaultMappers = []string{engineDitto}
+
+// NewSet makes the mappers of c. The error is that of Check.
+func NewSet(c *messages.Connection, limits Limits) (*Set, error) {
+	s := &Set{limits: limits, mappers: map[string]*definition{}}
+	for alias, e := range engines {
+		if !e.alias {
+			continue
+		}
+		d, err := load(messages.MappingDefinition{Engine: alias}, limits)
+		if err != nil {
+			return nil, invalidDefinition(alias, err)
+		}
+		s.mappers[alias] = d
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.MappingDefinitions)) {
+		d, err := load(c.MappingDefinitions[id], limits)
+		if err != nil {
+			return nil, invalidDefinition(id, err)
+		}
+		s.mappers[id] = d
+	}
+	for i := range c.Sources {
+		if err := s.checkUse(c.Sources[i].PayloadMapping, "source "+strings.Join(c.Sources[i].Addresses, ";")); err != nil {
+			return nil, err
+		}
+	}
+	for i := range c.Targets {
+		if err := s.checkUse(c.Targets[i].PayloadMapping, "target "+c.Targets[i].Address); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
 
 // Check applies rules V30a and V30b of contract connection-model.md 14.2. The error is *messages.Error
 // connectivity:connection.configuration.invalid, 400.
-func Check(c *messages.Connection, limits Limits) error { return nil }
+func Check(c *messages.Connection, limits Limits) error {
+	_, err := NewSet(c, limits)
+	return err
+}
+
+func invalidDefinition(id string, cause error) error {
+	return messages.NewConfigurationInvalid(fmt.Sprintf("The mapping definition '%s' cannot be used: %v.", id, cause),
+		"Check the mapping engine and its options.")
+}
+
+func (s *Set) checkUse(ids []string, user string) error {
+	for _, id := range ids {
+		d, ok := s.mappers[id]
+		if ok && d.unusable == "" {
+			continue
+		}
+		why := "it is not defined"
+		if ok {
+			why = d.unusable
+		}
+		var known []string
+		for _, name := range slices.Sorted(maps.Keys(s.mappers)) {
+			if s.mappers[name].unusable == "" {
+				known = append(known, name)
+			}
+		}
+		return messages.NewConfigurationInvalid(
+			fmt.Sprintf("The mapper '%s' of %s could not be loaded: %s.", id, user, why),
+			"The mappers that can be used are: "+strings.Join(known, ", ")+".")
+	}
+	return nil
+}
+
+// get returns the mapper of an id; one that does not exist acts as Ditto (contract runtime.md 8.1, 6.4).
+func (s *Set) get(id string) *definition {
+	if d, ok := s.mappers[id]; ok && d.mapper != nil {
+		return d
+	}
+	return s.mappers[engineDitto]
+}
 
 // Inbound is what one mapper made of a broker message: exactly one of Envelopes, Dropped and Err.
 type Inbound struct {
-	Mapper    string // id as payloadMapping names it
+	Mapper    string // id as payloadMapping names it: the internal header ditto-inbound-payload-mapper
 	Envelopes []*protocol.Envelope
 	Kinds     []protocol.Kind // of Envelopes, same order
 	Dropped   bool
@@ -26,9 +108,158 @@ type Inbound struct {
 	Partial *protocol.Envelope
 }
 
+// Inbound maps m with each mapper of ids, in order and independently; none: with Ditto (contract runtime.md I-5).
+// The envelopes are ready to become signals: their kind is known, headers that may not enter are gone, the values of the
+// others have their form, live topics have the header channel. m must not be changed afterwards.
+func (s *Set) Inbound(ids []string, ctx Context, m *External) []Inbound {
+	if len(ids) == 0 {
+		ids = defaultMappers
+	}
+	results := make([]Inbound, len(ids))
+	for i, id := range ids {
+		results[i].Mapper = id
+		s.inbound(&results[i], ctx, m)
+	}
+	return results
+}
+
+func (s *Set) inbound(result *Inbound, ctx Context, m *External) {
+	d := s.get(result.Mapper)
+	fail := func(err error) {
+		result.Envelopes, result.Kinds = nil, nil
+		result.Err = asError(err, m.contentType())
+	}
+	if slices.Contains(d.blocklist, m.contentType()) {
+		result.Dropped = true
+		return
+	}
+	if len(d.incoming) > 0 {
+		v := Values{Headers: m.Headers, Subjects: ctx.Subjects, ConnectionID: ctx.ConnectionID, Now: ctx.Now}
+		if v.Headers == nil {
+			v.Headers = messages.Headers{}
+		}
+		ok, err := holds(d.incoming, &v)
+		if err != nil {
+			fail(err)
+			return
+		}
+		if !ok {
+			result.Dropped = true
+			return
+		}
+	}
+	envelopes, err := d.mapper.Inbound(ctx, m)
+	switch {
+	case err != nil:
+		var u *unreadable
+		if errors.As(err, &u) {
+			result.Partial = u.partial
+		}
+		fail(err)
+		return
+	case len(envelopes) == 0:
+		result.Dropped = true
+		return
+	case len(envelopes) > s.limits.MaxInbound:
+		fail(tooMany(m.contentType(), len(envelopes), s.limits.MaxInbound))
+		return
+	}
+	result.Envelopes, result.Kinds = envelopes, make([]protocol.Kind, len(envelopes))
+	for i, e := range envelopes {
+		if result.Kinds[i], err = s.accept(ctx, e); err != nil {
+			result.Partial = e
+			fail(err)
+			return
+		}
+	}
+}
+
+// accept makes an envelope ready to become a signal.
+func (s *Set) accept(ctx Context, e *protocol.Envelope) (protocol.Kind, error) {
+	if e.Headers == nil {
+		e.Headers = messages.Headers{}
+	}
+	if err := protocol.AdmitHeaders(e.Headers, s.limits.MaxHeaderBytes); err != nil {
+		return protocol.Invalid, err
+	}
+	if len(ctx.Subjects) > s.limits.MaxSubjects {
+		return protocol.Invalid, tooManySubjects(len(ctx.Subjects), s.limits.MaxSubjects)
+	}
+	if e.Topic.Channel == protocol.ChannelLive {
+		e.Headers[messages.HeaderChannel] = protocol.ChannelLive
+	}
+	kind, err := e.Kind()
+	if err != nil {
+		return kind, err
+	}
+	if kind == protocol.LiveMessage || kind == protocol.LiveMessageResponse {
+		if size := payloadSize(e); size > s.limits.MaxMessageBytes {
+			return kind, payloadTooLarge(size, s.limits.MaxMessageBytes)
+		}
+	}
+	return kind, nil
+}
+
+// payloadSize is the size of a message's payload: of JSON its text, of a text its characters, of base64 what it stands for.
+func payloadSize(e *protocol.Envelope) int {
+	size := len(e.Value)
+	contentType := e.Headers[messages.HeaderContentType]
+	if size > 1 && e.Value[0] == '"' && !isJSON(contentType) {
+		size -= 2
+		if !isText(contentType) {
+			size = base64.StdEncoding.DecodedLen(size)
+		}
+	}
+	return size
+}
+
+func payloadTooLarge(size, limit int) *messages.Error {
+	return &messages.Error{Status: 413, Code: CodePayloadTooLarge,
+		Message:     fmt.Sprintf("The payload has %d bytes, more than the allowed %d.", size, limit),
+		Description: "Send a smaller payload."}
+}
+
+func tooManySubjects(n, limit int) *messages.Error {
+	return &messages.Error{Status: 431, Code: protocol.CodeHeadersTooLarge,
+		Message:     fmt.Sprintf("The signal has %d authorization subjects, more than the allowed %d.", n, limit),
+		Description: "Configure fewer subjects in the authorization context."}
+}
+
+func tooMany(contentType string, n, limit int) *messages.Error {
+	return NewMappingFailed(contentType, fmt.Sprintf("The mapper returned %d messages, more than the allowed %d.", n, limit))
+}
+
+func asError(err error, contentType string) *messages.Error {
+	var e *messages.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return NewMappingFailed(contentType, err.Error())
+}
+
 // ErrorEnvelope builds the error response to a failed outcome (contract runtime.md I-7): the entity comes from the
-// envelope's topic if that was readable, else from the broker header device_id.
-func (in *Inbound) ErrorEnvelope(m *External) *protocol.Envelope { return nil }
+// envelope's topic if that was readable, else from the broker header device_id, else it is unknown.
+func (in *Inbound) ErrorEnvelope(m *External) *protocol.Envelope {
+	var topic *protocol.Topic
+	var headers messages.Headers
+	if in.Partial != nil {
+		headers = in.Partial.Headers
+		if in.Partial.Topic.Name != "" {
+			topic = &in.Partial.Topic
+		}
+	}
+	if topic == nil {
+		topic = protocol.TopicOfEntity(m.Headers["device_id"])
+	}
+	if topic != nil && topic.Channel == protocol.ChannelLive && !headers.Has(messages.HeaderChannel) {
+		headers = headers.With(messages.HeaderChannel, protocol.ChannelLive)
+	}
+	e := protocol.NewError(in.Err, topic, headers)
+	if id, ok := m.Headers[messages.HeaderCorrelationID]; ok && !e.Headers.Has(messages.HeaderCorrelationID) {
+		e.Headers[messages.HeaderCorrelationID] = id
+	}
+	return e
+}
 
 // Outbound is what one mapper made of a signal: exactly one of Messages, Dropped and Err.
 type Outbound struct {
@@ -38,10 +269,44 @@ type Outbound struct {
 	Err      *messages.Error
 }
 
-// Inbound maps m with each mapper of ids, in order and independently; none: with Ditto (contract runtime.md I-5).
-// The envelopes are ready to become signals: their kind is known, headers that may not enter are gone, ditto-entity-id,
-// channel and ditto-inbound-payload-mapper are set. m must not be changed afterwards.
-func (s *Set) Inbound(ids []string, ctx Context, m *External) []Inbound { return nil }
-
 // Outbound maps e with each mapper of ids, in order and independently; none: with Ditto (contract runtime.md O-6).
-func (s *Set) Outbound(ids []string, ctx Context, e *protocol.Envelope) []Outbound { return nil }
+// Neither e nor its headers are changed: headers that must not leave are left out of what is written.
+func (s *Set) Outbound(ids []string, ctx Context, e *protocol.Envelope) []Outbound {
+	if len(ids) == 0 {
+		ids = defaultMappers
+	}
+	results := make([]Outbound, len(ids))
+	for i, id := range ids {
+		results[i].Mapper = id
+		s.outbound(&results[i], ctx, e)
+	}
+	return results
+}
+
+func (s *Set) outbound(result *Outbound, ctx Context, e *protocol.Envelope) {
+	d := s.get(result.Mapper)
+	contentType := e.Headers[messages.HeaderContentType]
+	if len(d.outgoing) > 0 {
+		v := Values{Envelope: e, Subjects: ctx.Subjects, ConnectionID: ctx.ConnectionID, Now: ctx.Now}
+		ok, err := holds(d.outgoing, &v)
+		if err != nil {
+			result.Err = asError(err, contentType)
+			return
+		}
+		if !ok {
+			result.Dropped = true
+			return
+		}
+	}
+	mapped, err := d.mapper.Outbound(ctx, e)
+	switch {
+	case err != nil:
+		result.Err = asError(err, contentType)
+	case len(mapped) == 0:
+		result.Dropped = true
+	case len(mapped) > s.limits.MaxOutbound:
+		result.Err = tooMany(contentType, len(mapped), s.limits.MaxOutbound)
+	default:
+		result.Messages = mapped
+	}
+}

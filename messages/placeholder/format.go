@@ -120,6 +120,9 @@ func (f *format) resolve(scope any) []string {
 		case p.field != "":
 			values = fieldValues(lookup(scope, p.field))
 		}
+		if values == nil {
+			return nil
+		}
 		if results = multiply(results, values); results == nil {
 			return nil
 		}
@@ -127,7 +130,7 @@ func (f *format) resolve(scope any) []string {
 	return results
 }
 
-// iterate resolves the section for each element of an array, or once for another value.
+// iterate resolves the section for each element of an array, or once for another value; nil when that gives too many.
 func (f *format) iterate(v any) []string {
 	array, ok := v.([]any)
 	if !ok {
@@ -138,9 +141,9 @@ func (f *format) iterate(v any) []string {
 		if el == nil {
 			continue
 		}
-		results = append(results, f.resolve(el)...)
-		if len(results) > maxValues {
-			break // multiply refuses it
+		values := f.resolve(el)
+		if results = append(results, values...); values == nil || len(results) > maxValues {
+			return nil
 		}
 	}
 	if len(results) == 0 {

@@ -128,11 +128,11 @@ func compileCall(stage string, depth int) (call, error) {
 			return call{}, invalidSignature(name, inner, f.takes)
 		}
 		for _, text := range texts {
-			arg, err := compileArgument(text, depth)
+			arg, ok, err := compileArgument(text, depth)
 			if err != nil {
 				return call{}, err
 			}
-			if arg.pipeline == nil && text[0] != '\'' && text[0] != '"' || arg.pipeline != nil && !f.placeholders {
+			if !ok || arg.pipeline != nil && !f.placeholders {
 				return call{}, invalidSignature(name, inner, f.takes)
 			}
 			c.args = append(c.args, arg)
@@ -150,20 +150,17 @@ func compileCall(stage string, depth int) (call, error) {
 	return c, nil
 }
 
-// compileArgument reads one argument: a quoted text, a placeholder, a function. What is none of these comes back as the
-// zero argument.
-func compileArgument(text string, depth int) (argument, error) {
+// compileArgument reads one argument: a quoted text, a placeholder or a function. False: it is none of these.
+func compileArgument(text string, depth int) (argument, bool, error) {
 	if text[0] == '\'' || text[0] == '"' {
-		if end := closingQuote(text, 0); end == len(text)-1 {
-			return argument{constant: text[1:end]}, nil
-		}
-		return argument{pipeline: &Pipeline{}}, invalidSignature("", text, "quoted texts and placeholders, separated by commas")
+		end := closingQuote(text, 0)
+		return argument{constant: text[1:end]}, end == len(text)-1, nil
 	}
 	if _, ok := parseName(text); !ok || strings.ContainsAny(text, " \t\r\n") && !strings.HasPrefix(text, "fn:") {
-		return argument{}, nil
+		return argument{}, false, nil
 	}
 	p, err := compilePipeline(text, depth+1)
-	return argument{pipeline: p}, err
+	return argument{pipeline: p}, true, err
 }
 
 // String returns the expression as it was compiled, without blanks around it.

@@ -36,9 +36,7 @@ func CheckLabel(label string) error {
 			Description: "Only the service itself issues it; use a label of your own."}
 	}
 	if !labelPattern.MatchString(label) {
-		return &messages.Error{Status: 400, Code: CodeLabelInvalid,
-			Message:     "The acknowledgement label '" + label + "' is not valid.",
-			Description: "It must match [a-zA-Z0-9-_:]{3,165}."}
+		return messages.NewLabelInvalid(label, "It must match [a-zA-Z0-9-_:]{3,165}.")
 	}
 	return nil
 }
@@ -138,7 +136,7 @@ func (e *Envelope) Acks() ([]Ack, error) {
 		return []Ack{{Label: e.Topic.Subject, Status: e.Status, Payload: e.Value, Headers: e.Headers}}, CheckLabel(e.Topic.Subject)
 	}
 	if e.Value == nil {
-		return nil, missing("/value")
+		return nil, messages.NewFieldMissing("/value")
 	}
 	if err := wantObject(e.Value, "value"); err != nil {
 		return nil, err
@@ -179,7 +177,7 @@ func parseAck(label string, raw json.RawMessage) (Ack, error) {
 		}
 	}
 	if ack.Status = part.Status; ack.Status == 0 {
-		return ack, missing("/" + label + "/status")
+		return ack, messages.NewFieldMissing("/" + label + "/status")
 	}
 	return ack, nil
 }

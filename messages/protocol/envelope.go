@@ -105,7 +105,7 @@ func (e *Envelope) parseTopic(raw []byte) error {
 		return err
 	}
 	if raw == nil || isNull(raw) {
-		return missing("/topic")
+		return messages.NewFieldMissing("/topic")
 	}
 	e.Topic, err = ParseTopic(s)
 	return err
@@ -117,7 +117,7 @@ func (e *Envelope) parsePath(raw []byte) error {
 		return err
 	}
 	if raw == nil || isNull(raw) {
-		return missing("/path")
+		return messages.NewFieldMissing("/path")
 	}
 	if !strings.HasPrefix(s, "/") {
 		s = "/" + s

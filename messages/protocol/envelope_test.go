@@ -237,10 +237,22 @@ func TestCheckHeaders(t *testing.T) {
 		{"requested-acks", "[", false}, {"foo", "anything", true},
 	}
 	for _, tt := range tests {
-		err := CheckHeaders(messages.Headers{tt.name: tt.value})
-		if (err == nil) != tt.ok || err != nil && code(err) != CodeHeaderInvalid {
-			t.Errorf("%s: %q: %v", tt.name, tt.value, err)
+		for _, err := range []error{CheckHeaders(messages.Headers{tt.name: tt.value}), AdmitHeaders(messages.Headers{tt.name: tt.value}, 100)} {
+			if (err == nil) != tt.ok || err != nil && code(err) != CodeHeaderInvalid {
+				t.Errorf("%s: %q: %v", tt.name, tt.value, err)
+			}
 		}
+	}
+}
+
+func TestAdmittedHeadersAreCounted(t *testing.T) {
+	h := messages.Headers{"foo": "123456", "ditto-origin": strings.Repeat("x", 100)} // what does not enter does not count
+	if err := AdmitHeaders(h, 9); err != nil || h.Has("ditto-origin") {
+		t.Errorf("%v, %v", err, h)
+	}
+	var e *messages.Error
+	if err := AdmitHeaders(h, 8); !errors.As(err, &e) || e.Code != CodeHeadersTooLarge || e.Status != 431 {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -2,7 +2,7 @@ package protocol
 
 import "hawser/messages"
 
-// The codes of this package; all 400.
+// The codes that this package itself makes or that its callers ask for; all 400 but CodeHeadersTooLarge, 431.
 const (
 	CodeJSONInvalid      = "json.invalid"
 	CodeFieldMissing     = "json.field.missing"
@@ -11,20 +11,15 @@ const (
 	CodeLabelInvalid     = "acknowledgement:label.invalid"
 	CodeLabelForbidden   = "acknowledgement:ditto.acklabel.forbidden"
 	CodeHeaderInvalid    = "header.invalid"
+	CodeHeadersTooLarge  = "headers.too.large"
 )
 
 func invalidJSON(what string) *messages.Error {
-	return &messages.Error{Status: 400, Code: CodeJSONInvalid,
-		Message: "The envelope could not be read: " + what + ".", Description: "Send the envelope as a valid JSON object in UTF-8."}
+	return messages.NewJSONInvalid("The Ditto protocol message could not be read: " + what + ".")
 }
 
 func wrongType(member, want string) *messages.Error {
 	return invalidJSON("member </" + member + "> is not " + want)
-}
-
-func missing(pointer string) *messages.Error {
-	return &messages.Error{Status: 400, Code: CodeFieldMissing,
-		Message: "JSON did not include required <" + pointer + "> field!", Description: "Check if all required JSON fields were set."}
 }
 
 func unknownTopic(topic, why string) *messages.Error {

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -150,29 +151,52 @@ func MayLeave(name string) bool { return headerOf(name).direction&out != 0 }
 // declared-acks and the booleans. The error is *messages.Error header.invalid, 400, with member invalidHeaderKey.
 func CheckHeaders(h messages.Headers) error {
 	for name, value := range h {
-		def := headerOf(name)
-		var want string
-		switch {
-		case name == messages.HeaderTimeout:
-			if _, err := messages.ParseDuration(value); err != nil {
-				want = "a whole number with a unit out of ms, s, m, h, d, w, mo, y"
-			}
-		case !def.must:
-		case def.typ == jsonBool:
-			if value != "true" && value != "false" {
-				want = "true or false"
-			}
-		case def.typ == jsonArray:
-			if !isArrayOfStrings(value) {
-				want = "a JSON array of strings"
-			}
-		}
-		if want != "" {
-			return &messages.Error{Status: 400, Code: CodeHeaderInvalid, Message: "The value of the header '" + name + "' is not valid.",
-				Description: "It must be " + want + ".", Members: map[string]any{"invalidHeaderKey": name}}
+		if !headerOf(name).valid(name, value) {
+			return messages.NewHeaderInvalid(name, value)
 		}
 	}
 	return nil
+}
+
+// AdmitHeaders is FilterInbound and CheckHeaders at once, and counts: more than maxBytes in names and values together is
+// headers.too.large, 431 (contract runtime.md 1.5).
+func AdmitHeaders(h messages.Headers, maxBytes int) error {
+	size := 0
+	for name, value := range h {
+		def := headerOf(name)
+		switch {
+		case def.direction&in == 0:
+			delete(h, name)
+			continue
+		case !def.valid(name, value):
+			return messages.NewHeaderInvalid(name, value)
+		}
+		size += len(name) + len(value)
+	}
+	if size > maxBytes {
+		return NewHeadersTooLarge(size, maxBytes)
+	}
+	return nil
+}
+
+// NewHeadersTooLarge is headers.too.large, 431.
+func NewHeadersTooLarge(size, limit int) *messages.Error {
+	return &messages.Error{Status: 431, Code: CodeHeadersTooLarge,
+		Message:     fmt.Sprintf("The headers have %d bytes, more than the allowed %d.", size, limit),
+		Description: "Send fewer or shorter headers."}
+}
+
+func (def header) valid(name, value string) bool {
+	switch {
+	case name == messages.HeaderTimeout:
+		_, err := messages.ParseDuration(value)
+		return err == nil
+	case !def.must:
+		return true
+	case def.typ == jsonBool:
+		return value == "true" || value == "false"
+	}
+	return isArrayOfStrings(value)
 }
 
 func isArrayOfStrings(s string) bool {

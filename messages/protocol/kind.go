@@ -3,6 +3,8 @@ package protocol
 import (
 	"encoding/json"
 	"strings"
+
+	"hawser/messages"
 )
 
 // Kind says what signal an envelope is (contract runtime.md 1.6).
@@ -200,7 +202,7 @@ func (e *Envelope) Mailbox() (featureID string, inbox, ok bool) {
 		rest = "/" + rest
 	}
 	box, rest, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
-	if messages, _, _ := strings.Cut(rest, "/"); messages != "messages" || box != "inbox" && box != "outbox" {
+	if second, _, _ := strings.Cut(rest, "/"); second != "messages" || box != "inbox" && box != "outbox" {
 		return "", false, false
 	}
 	return featureID, box == "inbox", true
@@ -320,7 +322,7 @@ func featureResource(rest string) string {
 // attributes, features and a feature are objects, and so is every feature among features. Null is a value of merge only.
 func (e *Envelope) checkThingValue(resource string) error {
 	if e.Value == nil {
-		return missing("/value")
+		return messages.NewFieldMissing("/value")
 	}
 	merge := e.Topic.Action == ActionMerge
 	if isNull(e.Value) {

@@ -1,0 +1,78 @@
+package actors
+
+import (
+	"context"
+	"sync/atomic"
+
+	"hawser/actors/client"
+	"hawser/actors/connection"
+	"hawser/actors/signals"
+	"hawser/messages"
+)
+
+// clients makes the broker clients of entities: a transport by connection type, the state machine above it, and the
+// endpoint through which its messages reach the hub. It implements connection.Clients.
+type clients struct {
+	node       *Node
+	transports map[messages.ConnectionType]client.Factory
+}
+
+// Start implements connection.Clients.
+func (c *clients) Start(conn *messages.Connection) connection.Client {
+	record := c.node.monitor.Connection(conn.ID, string(conn.Type))
+	endpoint, err := c.node.hub.Attach(conn, record)
+	cfg := c.config(conn)
+	cfg.Record = record
+	if err != nil { // what a version of Hawser with other rules has stored: it shows as misconfigured and is never opened
+		cfg.Factory = func(*messages.Connection, client.Environment, client.Handler) (client.Transport, error) {
+			return nil, &client.Failure{Text: err.Error(), UserIndicated: true}
+		}
+		return client.NewRunner(cfg)
+	}
+	cfg.Sink = endpoint
+	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint, node: c.node}
+}
+
+// Test implements connection.Clients.
+func (c *clients) Test(ctx context.Context, conn *messages.Connection) error {
+	cfg := c.config(conn)
+	cfg.Env.Test = true
+	return client.Test(ctx, cfg)
+}
+
+func (c *clients) config(conn *messages.Connection) client.RunnerConfig {
+	factory := c.transports[conn.Type]
+	if factory == nil {
+		factory = unsupported
+	}
+	return client.RunnerConfig{
+		Connection: conn, Factory: factory, Env: client.Environment{Dial: c.node.dialer.Dial}, Instance: c.node.opts.Instance,
+		Settings: c.node.opts.Client, Log: c.node.log,
+	}
+}
+
+// unsupported is the factory of connection types that have no transport.
+func unsupported(conn *messages.Connection, _ client.Environment, _ client.Handler) (client.Transport, error) {
+	return nil, &client.Failure{Text: "Connections of type " + string(conn.Type) + " cannot be opened by this version of Hawser.", UserIndicated: true}
+}
+
+// running is a client with its endpoint.
+type running struct {
+	*client.Runner
+	endpoint *signals.Endpoint
+	node     *Node
+	closed   atomic.Bool
+}
+
+// Close implements connection.Client.
+func (r *running) Close(ctx context.Context) error {
+	r.closed.Store(true)
+	return r.Runner.Close(ctx)
+}
+
+// Stop implements connection.Client. Signals that wait for this client are refused when an operator closed the connection;
+// otherwise it is only moving, and they wait for its next activation (decision O13).
+func (r *running) Stop() {
+	r.Runner.Stop()
+	r.endpoint.Detach(r.closed.Load() && !r.node.draining.Load())
+}

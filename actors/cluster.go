@@ -1,0 +1,237 @@
+package actors
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/cluster"
+	"github.com/asynkron/protoactor-go/remote"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"hawser/actors/shard"
+	"hawser/persistence"
+)
+
+// ClusterOptions say how nodes reach each other.
+type ClusterOptions struct {
+	// Bind is the address to listen on, host:port; Advertised is what the others dial, "" for Bind.
+	Bind, Advertised string
+	// TLS, if set, is used in both directions: each side shows its certificate and checks the other's. nil: plaintext.
+	TLS *tls.Config
+}
+
+func (o ClusterOptions) advertised() string {
+	if o.Advertised != "" {
+		return o.Advertised
+	}
+	return o.Bind
+}
+
+const (
+	// maxFrame is the largest gRPC message: remote puts a whole batch of envelopes into one (protoactor.md 4).
+	maxFrame = 256 << 20
+	// never switches off what the library does by itself with the health of members: the database is the arbiter.
+	never = 1000 * time.Hour
+)
+
+// startCluster starts remote and protoactor's cluster on top of our own membership and lookup.
+func startCluster(system *actor.ActorSystem, o ClusterOptions, kinds []string, provider *provider, lookup *lookup, sockets *peerSockets) (c *cluster.Cluster, err error) {
+	host, portText, err := net.SplitHostPort(o.Bind)
+	if err != nil {
+		return nil, fmt.Errorf("cluster address %q: %w", o.Bind, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("cluster address %q: %w", o.Bind, err)
+	}
+	transport := insecure.NewCredentials()
+	var serve []grpc.ServerOption
+	if o.TLS != nil {
+		transport = credentials.NewTLS(o.TLS)
+		serve = append(serve, grpc.Creds(credentials.NewTLS(o.TLS)))
+	}
+	serve = append(serve, grpc.MaxRecvMsgSize(maxFrame), grpc.ChainStreamInterceptor(survive(system.Logger())),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
+	config := remote.Configure(host, port,
+		remote.WithAdvertisedHost(o.advertised()),
+		remote.WithEndpointWriterBatchSize(64),
+		remote.WithServerOptions(serve...),
+		remote.WithDialOptions(grpc.WithTransportCredentials(transport), grpc.WithContextDialer(sockets.dial),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true})))
+	config.MaxRetryCount = 1 // a dead address fails at once; asking again is up to the asker
+
+	options := []cluster.ConfigOption{cluster.WithHeartbeatExpiration(never)}
+	for _, kind := range kinds {
+		options = append(options, cluster.WithKinds(cluster.NewKind(kind, actor.PropsFromFunc(func(actor.Context) {}))))
+	}
+	settings := cluster.Configure("hawser", provider, lookup, config, options...)
+	settings.GossipInterval = never
+	c = cluster.New(system, settings)
+	defer func() {
+		if p := recover(); p != nil { // the library panics when it cannot listen
+			c, err = nil, fmt.Errorf("cluster address %s: %v", o.Bind, p)
+		}
+	}()
+	c.StartMember()
+	return c, nil
+}
+
+// survive keeps a message that this version cannot read from ending the process: the stream ends instead.
+func survive(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.Error("a message of another node could not be read", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				err = status.Error(codes.Internal, "unreadable message")
+			}
+		}()
+		return handle(srv, stream)
+	}
+}
+
+// provider feeds the members that the leases show into protoactor's member list. It implements cluster.ClusterProvider.
+type provider struct {
+	mu      sync.Mutex
+	cluster *cluster.Cluster
+	members cluster.Members
+}
+
+// StartMember implements cluster.ClusterProvider.
+func (p *provider) StartMember(c *cluster.Cluster) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cluster = c
+	if len(p.members) > 0 {
+		c.MemberList.UpdateClusterTopology(p.members)
+	}
+	return nil
+}
+
+// StartClient implements cluster.ClusterProvider; a node is always a member.
+func (p *provider) StartClient(*cluster.Cluster) error {
+	return fmt.Errorf("actors: a node that is no member has no place in the cluster")
+}
+
+// Shutdown implements cluster.ClusterProvider; leaving is the membership's.
+func (p *provider) Shutdown(bool) error { return nil }
+
+// update takes over the members of a view.
+func (p *provider) update(members []persistence.Member) {
+	list := make(cluster.Members, 0, len(members))
+	for _, m := range members {
+		host, portText, err := net.SplitHostPort(m.Address)
+		port, perr := strconv.ParseInt(portText, 10, 32)
+		if err != nil || perr != nil {
+			continue // a row that no node of ours has written
+		}
+		list = append(list, &cluster.Member{Id: string(m.ID), Host: host, Port: int32(port), Kinds: m.Kinds})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.members = list
+	if p.cluster != nil {
+		p.cluster.MemberList.UpdateClusterTopology(list)
+	}
+}
+
+// lookup finds the node of an identity by the owner of its shard. It implements cluster.IdentityLookup: the PID is that of
+// the owner's region, which knows the entity.
+type lookup struct {
+	owner func(kind, identity string) (address string, ok bool)
+}
+
+// Get implements cluster.IdentityLookup; nil while nobody owns the shard.
+func (l *lookup) Get(id *cluster.ClusterIdentity) *actor.PID {
+	address, ok := l.owner(id.Kind, id.Identity)
+	if !ok {
+		return nil
+	}
+	return actor.NewPID(address, regionPath)
+}
+
+// RemovePid implements cluster.IdentityLookup: PIDs are not kept.
+func (*lookup) RemovePid(*cluster.ClusterIdentity, *actor.PID) {}
+
+// Setup implements cluster.IdentityLookup.
+func (*lookup) Setup(*cluster.Cluster, []string, bool) {}
+
+// Shutdown implements cluster.IdentityLookup.
+func (*lookup) Shutdown() {}
+
+// peerSockets are the sockets to other nodes, so that those of a buried member can be closed: the library would wait for
+// an answer that never comes.
+type peerSockets struct {
+	mu   sync.Mutex
+	open map[string]map[net.Conn]bool
+}
+
+func newPeerSockets() *peerSockets { return &peerSockets{open: map[string]map[net.Conn]bool{}} }
+
+func (p *peerSockets) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	s := &peerSocket{Conn: conn, peers: p, address: address}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[address] == nil {
+		p.open[address] = map[net.Conn]bool{}
+	}
+	p.open[address][s] = true
+	return s, nil
+}
+
+// cut closes the sockets to an address.
+func (p *peerSockets) cut(address string) {
+	p.mu.Lock()
+	sockets := p.open[address]
+	delete(p.open, address)
+	p.mu.Unlock()
+	for s := range sockets {
+		_ = s.Close()
+	}
+}
+
+type peerSocket struct {
+	net.Conn
+	peers   *peerSockets
+	address string
+}
+
+func (s *peerSocket) Close() error {
+	s.peers.mu.Lock()
+	delete(s.peers.open[s.address], net.Conn(s))
+	s.peers.mu.Unlock()
+	return s.Conn.Close()
+}
+
+// gone lists the addresses of members that were there before and are not any more.
+func gone(before, after *shard.View) (addresses []string) {
+	there := make(map[string]bool, len(after.Members))
+	for _, m := range after.Members {
+		there[m.Address] = true
+	}
+	for _, m := range before.Members {
+		if !there[m.Address] {
+			addresses = append(addresses, m.Address)
+		}
+	}
+	return addresses
+}

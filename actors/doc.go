@@ -1,0 +1,7 @@
+// Package actors is the node: it owns shards (actors/shard), runs the connection entities of these shards on protoactor
+// (actors/connection) with their broker clients (actors/client) and relays what they consume (actors/signals). It is the
+// gateway's Asker and the only importer of protoactor's system.
+//
+// Read first: Node (node.go: what is wired to what, start and drain), Ask (ask.go: selection to target), region (region.go:
+// one activation per connection id), revive (revive.go: what was open is opened again), clients (clients.go).
+package actors

@@ -1,0 +1,256 @@
+package actors
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/cluster"
+	"github.com/asynkron/protoactor-go/remote"
+	"github.com/google/uuid"
+
+	"hawser/actors/client"
+	"hawser/actors/connection"
+	"hawser/actors/monitor"
+	"hawser/actors/shard"
+	"hawser/actors/signals"
+	"hawser/messages"
+	"hawser/persistence"
+)
+
+// Options of a Node. Store, Instance and Transports are required; zero values of the others take the defaults named with
+// their types.
+type Options struct {
+	Store persistence.Store
+	// Exclusive says that the store cannot be used by another process.
+	Exclusive bool
+	// Instance is the instance id in answers (decision O8).
+	Instance string
+	// Cluster says how the other nodes on the same database reach this one; nil: there can be no other.
+	Cluster *ClusterOptions
+	// Shards is the number of connection shards, fixed per database (decision O10); default 64.
+	Shards int
+	// TTL is the lifetime of the node's lease.
+	TTL time.Duration
+	// Transports are the protocols by connection type.
+	Transports map[messages.ConnectionType]client.Factory
+	Rules      connection.Rules
+	Timings    connection.Timings
+	Client     client.Settings
+	Monitor    monitor.Options
+	Hosts      client.HostRules
+	Signals    signals.Options
+	OpenRate   Rate
+	// DrainTimeout is how long Drain waits for entities to disconnect; default 20s.
+	DrainTimeout time.Duration
+	Log          *slog.Logger
+}
+
+// Node is one process of Hawser: it owns shards, runs their entities and relays their messages. It implements
+// gateway.Asker.
+type Node struct {
+	opts       Options
+	log        *slog.Logger
+	system     *actor.ActorSystem
+	monitor    *monitor.Registry
+	metrics    *connection.Metrics
+	dialer     *client.Dialer
+	hub        *signals.Hub
+	region     *region
+	selections map[string]target
+	membership *shard.Membership
+	wire       *wire // nil without a cluster, like those below
+	cluster    *cluster.Cluster
+	provider   provider
+	sockets    *peerSockets
+	served     sync.WaitGroup // asks of other nodes in work
+	draining   atomic.Bool
+
+	mu      sync.Mutex
+	claims  context.Context // ends when the incarnation ends
+	release context.CancelFunc
+	reviver reviver
+	work    sync.WaitGroup // revivals
+}
+
+// Start checks the store's shards and starts a node. It becomes ready by itself, as soon as it has a lease.
+func Start(ctx context.Context, opts Options) (*Node, error) {
+	if opts.Shards <= 0 {
+		opts.Shards = 64
+	}
+	if opts.DrainTimeout <= 0 {
+		opts.DrainTimeout = 20 * time.Second
+	}
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
+	if err := opts.Store.Init(ctx, persistence.KindConnection, opts.Shards); err != nil {
+		return nil, fmt.Errorf("shards: %w", err)
+	}
+	n := &Node{
+		opts: opts, log: opts.Log, monitor: monitor.NewRegistry(opts.Monitor), metrics: connection.NewMetrics(), dialer: client.NewDialer(opts.Hosts),
+	}
+	n.claims, n.release = context.WithCancel(context.Background())
+	n.hub = signals.NewHub(opts.Signals)
+	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection}}
+	if opts.Cluster != nil {
+		member.Address = opts.Cluster.advertised()
+	}
+	n.membership = shard.New(shard.Options{
+		Leases: opts.Store, Kinds: map[string]int{persistence.KindConnection: opts.Shards}, TTL: opts.TTL, Exclusive: opts.Exclusive,
+		Member: member, NewID: func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
+		Claimed: n.claimed, Dropped: n.dropped, Cut: n.dialer.CloseAll, Fenced: n.fenced, Seen: n.seen, Log: n.log,
+	})
+	n.system = newSystem(opts.Log)
+	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
+	n.selections = n.targets()
+	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, rate: opts.OpenRate.withDefaults(), log: n.log}
+	if opts.Cluster != nil {
+		if err := n.join(); err != nil {
+			return nil, err
+		}
+	}
+	n.membership.Start()
+	return n, nil
+}
+
+// join opens the doors between the nodes.
+func (n *Node) join() (err error) {
+	n.sockets = newPeerSockets()
+	if n.wire, err = newWire(n.system, n.log); err != nil {
+		return err
+	}
+	door := &doorway{ask: n.region.ask, log: n.log, longest: time.Minute, work: &n.served}
+	if _, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return door }), regionPath); err != nil {
+		return err
+	}
+	n.system.EventStream.Subscribe(func(event any) {
+		if e, ok := event.(*remote.EndpointTerminatedEvent); ok {
+			n.wire.abandon(e.Address)
+		}
+	})
+	n.cluster, err = startCluster(n.system, *n.opts.Cluster, []string{persistence.KindConnection}, &n.provider, &lookup{n.owner}, n.sockets)
+	return err
+}
+
+// owner is where the owner of an identity's shard is reached.
+func (n *Node) owner(kind, identity string) (string, bool) {
+	m, ok := n.membership.View().Owner(persistence.ShardRef{Kind: kind, Number: shard.Number(identity, n.opts.Shards)})
+	return m.Address, ok
+}
+
+// seen takes note of a changed cluster: what waits for a member that is gone waits in vain.
+func (n *Node) seen(before, after *shard.View) {
+	if n.cluster == nil {
+		return
+	}
+	for _, address := range gone(before, after) {
+		n.sockets.cut(address)
+		n.wire.abandon(address)
+	}
+	n.provider.update(after.Members)
+}
+
+// newSystem makes the actor system. Its sequence numbers start at random: replies to requests of a process that had this
+// address before must not be taken for ours (design.md 3.1).
+func newSystem(log *slog.Logger) *actor.ActorSystem {
+	quiet := slog.New(levelHandler{Handler: log.Handler(), least: slog.LevelWarn})
+	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return quiet }), actor.WithDeadLetterRequestLogging(false))
+	var seed [8]byte
+	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
+	system.ProcessRegistry.SequenceID = binary.LittleEndian.Uint64(seed[:])
+	return system
+}
+
+// levelHandler drops what the library says below a level: it reports each start and dead letter at info.
+type levelHandler struct {
+	slog.Handler
+	least slog.Level
+}
+
+func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.least && h.Handler.Enabled(ctx, l)
+}
+
+func (n *Node) deps() *connection.Deps {
+	return &connection.Deps{
+		Store: n.opts.Store, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
+		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.opts.Instance, Log: n.log, Metrics: n.metrics, Timings: n.opts.Timings,
+	}
+}
+
+func (n *Node) lease(id string) (persistence.Lease, bool) {
+	return n.membership.Table().Lease(shardOf(id, n.opts.Shards))
+}
+
+// claimed starts what the shards hold.
+func (n *Node) claimed(leases []persistence.Lease) {
+	n.dialer.Resume()
+	n.mu.Lock()
+	ctx := n.claims
+	n.mu.Unlock()
+	n.work.Go(func() { n.reviver.revive(ctx, leases) })
+}
+
+// dropped stops what runs of shards that are given away or were taken away.
+func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
+	shards := make(map[int]bool, len(refs))
+	for _, ref := range refs {
+		shards[ref.Number] = true
+	}
+	n.region.drop(shards, orderly)
+}
+
+// fenced stops everything: the incarnation is over.
+func (n *Node) fenced() {
+	n.mu.Lock()
+	n.release()
+	n.claims, n.release = context.WithCancel(context.Background())
+	n.mu.Unlock()
+	n.work.Wait()
+	n.region.stopAll()
+}
+
+// Ready reports whether the node can execute commands.
+func (n *Node) Ready() bool { return !n.draining.Load() && n.membership.Table().Valid() }
+
+// Members are the live members of the cluster.
+func (n *Node) Members() []persistence.Member { return n.membership.View().Members }
+
+// Monitor is the registry of the connections' counters and logs.
+func (n *Node) Monitor() *monitor.Registry { return n.monitor }
+
+// CheckHost applies the host rules to a host name: nil if outgoing connections may go there.
+func (n *Node) CheckHost(ctx context.Context, host string) error {
+	return n.opts.Hosts.Check(ctx, host)
+}
+
+// Drain hands all shards over: every connection disconnects in an orderly way and its shard is free for another node. The
+// node is not ready from here on; commands that reach it are executed where the connections have gone, as long as Stop has
+// not been called.
+func (n *Node) Drain() {
+	n.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), n.opts.DrainTimeout)
+	defer cancel()
+	n.membership.Drain(ctx)
+}
+
+// Stop drains the node unless that was done, and ends it: the member leaves, nothing runs any more. It does not close the
+// store.
+func (n *Node) Stop() {
+	n.Drain()
+	n.membership.Stop()
+	n.release()
+	n.hub.Close()
+	if n.cluster != nil {
+		n.served.Wait()
+		n.cluster.Remote.Shutdown(false)
+	}
+	n.system.Shutdown()
+}

@@ -1,0 +1,267 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"hawser/actors/connection"
+	"hawser/messages"
+	"hawser/persistence"
+)
+
+// region is the home of the connection entities of this node: at most one activation per id, only while the node owns the
+// id's shard, and only after the interest of the shard's connections is known (see revive.go).
+type region struct {
+	system *actor.ActorSystem
+	deps   *connection.Deps
+	// lease returns the ownership of an id's shard, number its number.
+	lease  func(id string) (persistence.Lease, bool)
+	number func(id string) int
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	entities map[string]*activation
+	// served are the shards whose open connections are known; waiters look again when changed is closed.
+	served  map[int]persistence.Epoch
+	changed chan struct{}
+	// recovered are entities that a bulk recovery is reading (nil) or has read and that nobody has activated since.
+	recovered map[string]*persistence.Recovery
+}
+
+// activation is one running entity.
+type activation struct {
+	pid   *actor.PID
+	shard int
+	gone  chan struct{} // closed when the actor has stopped
+}
+
+func newRegion(system *actor.ActorSystem, deps *connection.Deps, number func(string) int, log *slog.Logger) *region {
+	return &region{
+		system: system, deps: deps, lease: deps.Lease, number: number, log: log, entities: map[string]*activation{},
+		served: map[int]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
+	}
+}
+
+// ask executes a command at its entity. A command that the entity did not finish because it was stopping is asked again:
+// the request id keeps it from being executed twice (decision D7).
+func (r *region) ask(ctx context.Context, c messages.Command) (messages.Reply, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		a, err := r.activate(ctx, c.ConnectionID)
+		if err != nil {
+			return messages.Reply{}, err
+		}
+		reply, err := r.once(ctx, a, c)
+		if !errors.Is(err, connection.ErrStopping) {
+			return reply, err
+		}
+		select {
+		case <-a.gone:
+		case <-ctx.Done():
+			return messages.Reply{}, ctx.Err()
+		}
+		select {
+		case <-time.After(pause): // the node may learn only now that the shard is another's
+		case <-ctx.Done():
+			return messages.Reply{}, ctx.Err()
+		}
+	}
+}
+
+// once sends a command to one activation. Mail that a stopping actor did not read is dropped by protoactor without a word
+// (protoactor.md 4), so the end of the actor counts as an answer, too.
+func (r *region) once(ctx context.Context, a *activation, c messages.Command) (messages.Reply, error) {
+	type answer struct {
+		reply messages.Reply
+		err   error
+	}
+	answers := make(chan answer, 1)
+	r.system.Root.Send(a.pid, &connection.Request{Command: c, Reply: func(reply messages.Reply, err error) { answers <- answer{reply, err} }})
+	select {
+	case x := <-answers:
+		return x.reply, x.err
+	case <-ctx.Done():
+		return messages.Reply{}, ctx.Err()
+	case <-a.gone:
+		select {
+		case x := <-answers:
+			return x.reply, x.err
+		default:
+			return messages.Reply{}, connection.ErrStopping
+		}
+	}
+}
+
+// activate returns the running entity of id, started if need be. It waits while the shard has been claimed but is not
+// served yet; messages.ErrNoLease: the node does not own the shard.
+func (r *region) activate(ctx context.Context, id string) (*activation, error) {
+	for {
+		a, wait, err := r.tryActivate(id)
+		if wait == nil {
+			return a, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// tryActivate returns a channel to wait for when the shard is not served yet.
+func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.entities[id]; a != nil {
+		return a, nil, nil
+	}
+	lease, ok := r.lease(id)
+	if !ok {
+		return nil, nil, messages.ErrNoLease
+	}
+	if epoch, ok := r.served[lease.Shard.Number]; !ok || epoch != lease.Epoch {
+		return nil, r.changed, nil
+	}
+	a := &activation{shard: lease.Shard.Number, gone: make(chan struct{})}
+	props := connection.Props(r.deps, id, r.recovered[id]).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)))
+	delete(r.recovered, id)
+	pid, err := r.system.Root.SpawnNamed(props, regionPath+"/"+id)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.pid = pid
+	r.entities[id] = a
+	return a, nil, nil
+}
+
+// regionPath is the prefix of entity names: the selection without its leading slash.
+const regionPath = "system/sharding/connection"
+
+// watchEnd takes the activation off the map when its actor has stopped.
+func (r *region) watchEnd(id string, a *activation) actor.ReceiverMiddleware {
+	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(c actor.ReceiverContext, e *actor.MessageEnvelope) {
+			next(c, e)
+			if _, stopped := e.Message.(*actor.Stopped); !stopped {
+				return
+			}
+			r.mu.Lock()
+			if r.entities[id] == a {
+				delete(r.entities, id)
+			}
+			r.mu.Unlock()
+			close(a.gone)
+		}
+	}
+}
+
+// serve says that the open connections of a shard are known under epoch, so that its entities may run.
+func (r *region) serve(shards map[int]persistence.Epoch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for shard, epoch := range shards {
+		r.served[shard] = epoch
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// announce says that a bulk recovery is going to read these entities: what it reads is fresh as long as nobody activates
+// them meanwhile.
+func (r *region) announce(ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if r.entities[id] == nil {
+			r.recovered[id] = nil
+		}
+	}
+}
+
+// offer keeps what was read for the first activation of each entity.
+func (r *region) offer(batch map[string]*persistence.Recovery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, recovery := range batch {
+		if _, untouched := r.recovered[id]; untouched {
+			r.recovered[id] = recovery
+		}
+	}
+}
+
+// start activates an entity that was announced, unless somebody did so before or the shard was lost since.
+func (r *region) start(id string) error {
+	r.mu.Lock()
+	_, untouched := r.recovered[id]
+	r.mu.Unlock()
+	if !untouched {
+		return nil
+	}
+	_, _, err := r.tryActivate(id)
+	return err
+}
+
+// running is the number of entities.
+func (r *region) running() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.entities)
+}
+
+// drop stops the entities of shards that the node gives away or has lost, and returns when they are gone. orderly: their
+// clients say goodbye first.
+func (r *region) drop(shards map[int]bool, orderly bool) {
+	which := func(a *activation) bool { return shards[a.shard] }
+	if orderly {
+		r.end(which, func(a *activation) { r.system.Root.Send(a.pid, connection.Leave{}) }, endDeadline)
+		return
+	}
+	r.end(which, r.stop, endDeadline)
+}
+
+// stopAll stops everything at once.
+func (r *region) stopAll() { r.end(func(*activation) bool { return true }, r.stop, endDeadline) }
+
+func (r *region) stop(a *activation) { r.system.Root.Stop(a.pid) }
+
+// endDeadline is how long stopping an entity may take: an orderly disconnect is over after 8 s (connection.Timings.LeaveTimeout).
+const endDeadline = 12 * time.Second
+
+// end makes entities stop and waits for them, but not longer than within.
+func (r *region) end(which func(*activation) bool, how func(*activation), within time.Duration) {
+	r.mu.Lock()
+	var ending []*activation
+	for _, a := range r.entities {
+		if which(a) {
+			ending = append(ending, a)
+		}
+	}
+	for id := range r.recovered {
+		if which(&activation{shard: r.number(id)}) {
+			delete(r.recovered, id)
+		}
+	}
+	for shard := range r.served {
+		if which(&activation{shard: shard}) {
+			delete(r.served, shard)
+		}
+	}
+	r.mu.Unlock()
+	for _, a := range ending {
+		how(a)
+	}
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	for i, a := range ending {
+		select {
+		case <-a.gone:
+		case <-deadline.C:
+			r.log.Error("entities did not stop in time", "left", len(ending)-i, "within", within.String())
+			return
+		}
+	}
+}

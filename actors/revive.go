@@ -1,0 +1,132 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"hawser/actors/connection"
+	"hawser/actors/shard"
+	"hawser/persistence"
+)
+
+// reviver starts the open connections of shards that were claimed (decision D13): first their interest is made known, so
+// that no source relays past a target that is not up yet (decision O13), then the shards are served, then the entities are
+// recovered in bulk and started, highest priority first, Rate.Entities each Rate.Every.
+type reviver struct {
+	store  persistence.Store
+	region *region
+	expect func([]persistence.IndexRow)
+	rate   Rate
+	log    *slog.Logger
+}
+
+// Rate limits how fast open connections are started: Entities each Every.
+type Rate struct {
+	Entities int           // default 500
+	Every    time.Duration // default 1s
+}
+
+func (r Rate) withDefaults() Rate {
+	if r.Entities <= 0 {
+		r.Entities = 500
+	}
+	if r.Every <= 0 {
+		r.Every = time.Second
+	}
+	return r
+}
+
+// revive does it for one claim; it ends when all are started, when ctx ends, or when nothing of the claim is owned any more.
+func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
+	numbers := make([]int, 0, len(leases))
+	epochs := make(map[int]persistence.Epoch, len(leases))
+	for _, l := range leases {
+		numbers = append(numbers, l.Shard.Number)
+		epochs[l.Shard.Number] = l.Epoch
+	}
+	var rows []persistence.IndexRow
+	if !v.insist(ctx, "the open connections could not be listed", func(ctx context.Context) (err error) {
+		rows, err = v.store.Open(ctx, numbers)
+		return err
+	}) {
+		return
+	}
+	v.expect(rows)
+	v.region.serve(epochs)
+	if len(rows) == 0 {
+		return
+	}
+	began := time.Now()
+	for start := 0; start < len(rows); start += v.rate.Entities {
+		next := time.NewTimer(v.rate.Every)
+		batch := rows[start:min(start+v.rate.Entities, len(rows))]
+		if !v.startBatch(ctx, batch) {
+			next.Stop()
+			return
+		}
+		v.log.Info("started open connections", "started", start+len(batch), "of", len(rows))
+		if start+len(batch) < len(rows) {
+			select {
+			case <-ctx.Done():
+			case <-next.C:
+			}
+		}
+		next.Stop()
+	}
+	v.log.Info("all open connections are started", "connections", len(rows), "took", time.Since(began).Round(time.Millisecond).String())
+}
+
+// startBatch recovers one batch in one query and starts it.
+func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) bool {
+	pids, ids := make([]string, len(rows)), make([]string, len(rows))
+	byPID := make(map[string]string, len(rows))
+	for i, row := range rows {
+		pids[i], ids[i] = connection.PID(row.ID), row.ID
+		byPID[pids[i]] = row.ID
+	}
+	v.region.announce(ids)
+	batch := make(map[string]*persistence.Recovery, len(rows))
+	ok := v.insist(ctx, "open connections could not be recovered", func(ctx context.Context) error {
+		for recovery, err := range v.store.Recover(ctx, pids) {
+			if err != nil {
+				return err
+			}
+			batch[byPID[recovery.PID]] = &recovery
+		}
+		return nil
+	})
+	if !ok {
+		return false
+	}
+	v.region.offer(batch)
+	for _, row := range rows {
+		if err := v.region.start(row.ID); err != nil {
+			v.log.Warn("an open connection was not started", "connection_id", row.ID, "error", err)
+		}
+	}
+	return true
+}
+
+// insist repeats a read until it works or ctx ends, which is when the shards are lost.
+func (v *reviver) insist(ctx context.Context, what string, read func(context.Context) error) bool {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		attempt, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := read(attempt)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err() == nil
+		}
+		v.log.Warn(what, "error", err, "retry_after", pause.String())
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// shardOf is the shard of a connection id.
+func shardOf(id string, shards int) persistence.ShardRef {
+	return persistence.ShardRef{Kind: persistence.KindConnection, Number: shard.Number(id, shards)}
+}

@@ -1,0 +1,322 @@
+package signals
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"hawser/actors/monitor"
+	"hawser/messages"
+	"hawser/messages/mapping"
+	"hawser/messages/protocol"
+	"hawser/persistence"
+)
+
+var errNotConnected = errors.New("the client is not connected")
+
+// Options of a Hub. Zero values take the defaults of the contract.
+type Options struct {
+	Authorizer Authorizer     // nil: SharedSubject
+	Enricher   Enricher       // nil: NotAccessible
+	Router     Router         // nil: live relay, all else refused (runtime.md 14)
+	Limits     mapping.Limits // zero: mapping.DefaultLimits
+	Log        *slog.Logger   // nil: slog.Default
+	// Hold is how long a broker message waits for its targets (O14), default 65 s. A shorter one loses messages when a
+	// connection takes longer to move.
+	Hold time.Duration
+	// Window is how many relays one receiver takes without outcome (O17), default 256.
+	Window int
+	// AcknowledgementTimeout is acknowledgement.forwarder-fallback-timeout, default 65 s: the longest wait for acknowledgements.
+	AcknowledgementTimeout time.Duration
+	// ResponseTimeout is how long a response is waited for when the request does not say, default 60 s.
+	ResponseTimeout time.Duration
+	// CollectorLifetime is connection.acknowledgement.collector-fallback-lifetime, default 100 s.
+	CollectorLifetime time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Authorizer == nil {
+		o.Authorizer = SharedSubject{}
+	}
+	if o.Enricher == nil {
+		o.Enricher = NotAccessible{}
+	}
+	if o.Limits == (mapping.Limits{}) {
+		o.Limits = mapping.DefaultLimits
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Window <= 0 {
+		o.Window = 256
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&o.Hold, 65 * time.Second}, {&o.AcknowledgementTimeout, 65 * time.Second},
+		{&o.ResponseTimeout, 60 * time.Second}, {&o.CollectorLifetime, 100 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return o
+}
+
+// Hub connects the endpoints of one node: it knows which receivers a signal may concern and which requests wait for answers.
+type Hub struct {
+	opts     Options
+	log      *slog.Logger
+	router   Router
+	timers   *timers
+	requests *requests
+
+	// table is read on every signal: subscription → []*receiver, copied on write.
+	table sync.Map
+
+	mu        sync.Mutex
+	receivers map[string]*receiver // by connection id
+	endpoints map[*Endpoint]struct{}
+	labels    map[string]string   // acknowledgement label → connection that declares or issues it
+	labelsOf  map[string][]string // connection → labels
+}
+
+// NewHub makes a hub; its one goroutine runs until Close.
+func NewHub(o Options) *Hub {
+	h := &Hub{
+		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, endpoints: map[*Endpoint]struct{}{},
+		labels: map[string]string{}, labelsOf: map[string][]string{},
+	}
+	h.log, h.router = h.opts.Log, h.opts.Router
+	h.requests = &requests{hub: h, open: map[requestKey]*request{}}
+	if h.router == nil {
+		h.router = standalone{h}
+	}
+	return h
+}
+
+// Attach makes the endpoint of a client that is about to connect. What was held for the connection stays held until its
+// first connect attempt has ended. An endpoint of the same connection that is still attached loses its targets to this one.
+// The error says what of the connection does not compile.
+func (h *Hub) Attach(c *messages.Connection, rec *monitor.Connection) (*Endpoint, error) {
+	e, err := newEndpoint(h, c, rec)
+	if err != nil {
+		return nil, err
+	}
+	wanted := interestOf(c)
+	var held []*relay
+	h.mu.Lock()
+	h.endpoints[e] = struct{}{}
+	h.declare(c.ID, wanted.Labels)
+	r := h.receivers[c.ID]
+	switch {
+	case len(wanted.Targets) > 0:
+		if r == nil {
+			r = h.addReceiver(c.ID)
+		}
+		h.subscribe(r, wanted)
+		e.receiver = r
+		r.attach(e)
+	case r != nil: // a modify took the targets away
+		held = h.removeReceiver(r)
+	}
+	h.mu.Unlock()
+	finish(held, outcomeDone)
+	return e, nil
+}
+
+// Expect says which connections will be attached here: signals for them are held (O13) until their first connect attempt
+// after Attach has ended, Forget, or the hold time is over. Connections that are attached are not touched.
+func (h *Hub) Expect(rows []persistence.IndexRow) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, row := range rows {
+		if len(row.Interest) == 0 {
+			continue
+		}
+		var wanted interest
+		if err := json.Unmarshal(row.Interest, &wanted); err != nil || len(wanted.Targets) == 0 {
+			h.log.Error("the index holds no readable interest", "connection_id", row.ID, "error", err)
+			continue
+		}
+		r := h.receivers[row.ID]
+		if r == nil {
+			r = h.addReceiver(row.ID)
+		}
+		if r.belongsTo(nil) {
+			h.declare(row.ID, wanted.Labels)
+			h.subscribe(r, wanted)
+		}
+	}
+}
+
+// Forget says that a connection will not be attached here: what was held for it is refused. One that is attached stays.
+func (h *Hub) Forget(id string) {
+	var held []*relay
+	h.mu.Lock()
+	if r := h.receivers[id]; r != nil && r.belongsTo(nil) {
+		h.declare(id, nil)
+		held = h.removeReceiver(r)
+	}
+	h.mu.Unlock()
+	finish(held, outcomeDone)
+}
+
+// Leave lets go of everything: the node drains or lost its lease. Endpoints take no message any more, and no message is
+// settled by what happens to its targets from now on; announcements still go out. Call it before clients are closed or
+// sockets cut, else a publish that fails for that reason would settle its message. Endpoints attached later work.
+func (h *Hub) Leave() {
+	var held []*relay
+	h.mu.Lock()
+	endpoints := h.endpoints
+	h.endpoints = map[*Endpoint]struct{}{}
+	for e := range endpoints { // all of them before the first target goes
+		e.leaving.Store(leavesNode)
+		e.detached.Store(true)
+	}
+	for _, r := range h.receivers {
+		held = append(held, h.removeReceiver(r)...)
+	}
+	clear(h.labels)
+	clear(h.labelsOf)
+	h.mu.Unlock()
+	finish(held, outcomeMoved)
+	for e := range endpoints {
+		e.interrupt()
+	}
+	h.requests.abandon(nil)
+}
+
+// Close leaves and ends the hub's goroutine. Idempotent.
+func (h *Hub) Close() {
+	h.Leave()
+	h.timers.close()
+}
+
+// detach takes an endpoint out.
+func (h *Hub) detach(e *Endpoint) {
+	var held []*relay
+	h.mu.Lock()
+	if _, attached := h.endpoints[e]; attached {
+		delete(h.endpoints, e)
+		if r := e.receiver; r != nil && h.receivers[e.id] == r {
+			if e.moves() {
+				r.expect(e, true)
+			} else if r.belongsTo(e) {
+				held = h.removeReceiver(r)
+			}
+		}
+		if h.receivers[e.id] == nil && !h.hasEndpoint(e.id) {
+			h.declare(e.id, nil)
+		}
+	}
+	h.mu.Unlock()
+	finish(held, outcomeDone)
+	h.requests.abandon(e)
+}
+
+func (h *Hub) hasEndpoint(id string) bool {
+	for e := range h.endpoints {
+		if e.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// panicked logs a bug in the data plane. The value of a panic may hold part of a message, so it stays out of the log.
+func (h *Hub) panicked(p any, where, connectionID, correlationID string) {
+	h.log.Error("panic in the data plane", "where", where, "connection_id", connectionID, "correlation_id", correlationID,
+		"panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+}
+
+// deadlines sets how long a signal may take.
+func (h *Hub) deadlines(s *Signal) {
+	hold := h.opts.Hold
+	if s.acks.HasTimeout && s.acks.Timeout > 0 && s.acks.Timeout < hold { // 0 means that nothing is waited for, not that nothing may take time
+		hold = s.acks.Timeout
+	}
+	s.until = h.timers.deadline(s.now.Add(h.opts.CollectorLifetime))
+	s.hold = min(h.timers.deadline(s.now.Add(hold)), s.until)
+}
+
+// addReceiver makes a receiver that holds. h.mu is held.
+func (h *Hub) addReceiver(id string) *receiver {
+	r := &receiver{id: id, hub: h}
+	h.receivers[id] = r
+	return r
+}
+
+// removeReceiver takes r out of the routing and returns what it holds, for finish. h.mu is held.
+func (h *Hub) removeReceiver(r *receiver) []*relay {
+	h.subscribe(r, interest{})
+	delete(h.receivers, r.id)
+	return r.close()
+}
+
+// subscribe makes wanted the interest of r. h.mu is held.
+func (h *Hub) subscribe(r *receiver, wanted interest) {
+	r.mu.Lock()
+	before := r.interest.subscriptions()
+	r.interest = wanted
+	r.mu.Unlock()
+	after := wanted.subscriptions()
+	for sub := range after {
+		if _, had := before[sub]; !had {
+			h.table.Store(sub, append(slices.Clip(h.subscribers(sub)), r))
+		}
+	}
+	for sub := range before {
+		if _, has := after[sub]; has {
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(h.subscribers(sub)), func(x *receiver) bool { return x == r })
+		if len(rest) == 0 {
+			h.table.Delete(sub)
+		} else {
+			h.table.Store(sub, rest)
+		}
+	}
+}
+
+// subscribers are the receivers under one key; the slice must not be changed.
+func (h *Hub) subscribers(sub subscription) []*receiver {
+	list, ok := h.table.Load(sub)
+	if !ok {
+		return nil
+	}
+	return list.([]*receiver)
+}
+
+// declare makes labels those that connection id declares or issues. h.mu is held.
+func (h *Hub) declare(id string, labels []string) {
+	for _, label := range h.labelsOf[id] {
+		if h.labels[label] == id {
+			delete(h.labels, label)
+		}
+	}
+	delete(h.labelsOf, id)
+	if len(labels) > 0 {
+		h.labelsOf[id] = labels
+		for _, label := range labels {
+			h.labels[label] = id
+		}
+	}
+}
+
+// declaredBy returns the connection that an acknowledgement label comes from.
+func (h *Hub) declaredBy(label string) (id string, ok bool) {
+	if label == protocol.LabelLiveResponse {
+		return "", false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, ok = h.labels[label]
+	return id, ok
+}

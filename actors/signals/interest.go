@@ -1,0 +1,134 @@
+package signals
+
+import (
+	"encoding/json"
+
+	"hawser/messages"
+	"hawser/messages/placeholder"
+	"hawser/messages/protocol"
+)
+
+// interest is what the targets of a connection take, as the index keeps it (design.md 6.1). It is enough to tell whether a
+// signal concerns a connection whose client is not here yet; filters and mappers are only applied by the client.
+type interest struct {
+	Targets []targetInterest `json:"targets"`
+	// Labels are the acknowledgement labels that the connection declares or issues.
+	Labels []string `json:"labels,omitempty"`
+}
+
+type targetInterest struct {
+	Topics     []messages.TopicName `json:"topics"`
+	Subjects   []string             `json:"subjects"`
+	Namespaces []string             `json:"namespaces,omitempty"` // absent: all
+}
+
+// Interest renders what the targets of c take, for persistence.IndexRow.Interest; nil when no target takes signals.
+func Interest(c *messages.Connection) json.RawMessage {
+	i := interestOf(c)
+	if len(i.Targets) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(i)
+	if err != nil { // strings and slices of them always marshal
+		return nil
+	}
+	return b
+}
+
+func interestOf(c *messages.Connection) interest {
+	i := interest{Labels: declaredLabels(c)}
+	for _, t := range c.Targets {
+		target := targetInterest{Subjects: t.AuthorizationContext}
+		all := false
+		for _, topic := range t.Topics {
+			if !relayed(topic.Name) {
+				continue
+			}
+			target.Topics = append(target.Topics, topic.Name)
+			target.Namespaces = append(target.Namespaces, topic.Namespaces...)
+			all = all || len(topic.Namespaces) == 0
+		}
+		if len(target.Topics) == 0 {
+			continue
+		}
+		if all {
+			target.Namespaces = nil
+		}
+		i.Targets = append(i.Targets, target)
+	}
+	return i
+}
+
+// relayed reports whether signals of a topic come over the router; twin events and policy announcements have no source here.
+func relayed(name messages.TopicName) bool {
+	return name == messages.TopicLiveEvents || name == messages.TopicLiveCommands || name == messages.TopicLiveMessages
+}
+
+// takes reports whether a signal may concern the connection.
+func (i interest) takes(topic messages.TopicName, namespace string, readers []string, everyone bool) bool {
+	for _, t := range i.Targets {
+		if (everyone || intersects(t.Subjects, readers)) && (len(t.Namespaces) == 0 || contains(t.Namespaces, namespace)) {
+			for _, name := range t.Topics {
+				if name == topic {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// subscription is a key of the routing table; subject "" stands for everyone.
+type subscription struct {
+	topic   messages.TopicName
+	subject string
+}
+
+func (i interest) subscriptions() map[subscription]struct{} {
+	subs := map[subscription]struct{}{}
+	for _, t := range i.Targets {
+		for _, name := range t.Topics {
+			subs[subscription{name, ""}] = struct{}{}
+			for _, subject := range t.Subjects {
+				subs[subscription{name, subject}] = struct{}{}
+			}
+		}
+	}
+	return subs
+}
+
+// declaredLabels are the labels of acknowledgements that come from a connection (contract runtime.md 4.4).
+func declaredLabels(c *messages.Connection) []string {
+	var labels []string
+	for _, s := range c.Sources {
+		for _, l := range s.DeclaredAcks {
+			labels = appendLabel(labels, l, c.ID)
+		}
+	}
+	for _, t := range c.Targets {
+		labels = appendLabel(labels, t.IssuedAcknowledgementLabel, c.ID)
+	}
+	return labels
+}
+
+// appendLabel resolves {{connection:id}} in a label and appends it, unless it is there or is live-response.
+func appendLabel(labels []string, label, connectionID string) []string {
+	resolved, ok := resolveLabel(label, connectionID)
+	if !ok || resolved == protocol.LabelLiveResponse || contains(labels, resolved) {
+		return labels
+	}
+	return append(labels, resolved)
+}
+
+func resolveLabel(label, connectionID string) (string, bool) {
+	if label == "" {
+		return "", false
+	}
+	t, err := placeholder.Compile(label)
+	if err != nil {
+		return "", false
+	}
+	return t.Resolve(placeholder.SourceFunc(func(prefix, name string) ([]string, bool) {
+		return []string{connectionID}, prefix == "connection" && name == "id"
+	}))
+}

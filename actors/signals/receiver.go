@@ -1,0 +1,262 @@
+package signals
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// receiver is the target side of one connection: it takes relays for the client that is there, holds them for one that is
+// expected, and bounds how many are without outcome.
+type receiver struct {
+	id  string
+	hub *Hub
+
+	mu       sync.Mutex
+	interest interest
+	endpoint *Endpoint // nil while the client is only expected
+	state    receiverState
+	used     int    // relays without outcome (O17)
+	seq      uint64 // of the newest relay
+	held     []*relay
+	waiting  []*waiter // sources that wait for room, first come first served
+}
+
+// receiverState says what happens to a relay that comes now.
+type receiverState uint8
+
+const (
+	holding   receiverState = iota // the client is expected, or its first connect attempt runs (O13)
+	flushing                       // connected; what was held goes out first, who comes waits for that (O16)
+	connected                      // passed on
+	down                           // refused: the broker is away (O-1, O13)
+	gone                           // refused: closed or forgotten
+)
+
+// waiter is a source that waits for room. ready has capacity 1.
+type waiter struct{ ready chan struct{} }
+
+// admission says what to do with a relay after admit.
+type admission uint8
+
+const (
+	admitted    admission = iota // deliver it now
+	waits                        // held; it goes on by itself
+	refused                      // the part of this receiver is done
+	overflown                    // no room, and the source does not wait
+	timedOut                     // no room within the hold time
+	abandoned                    // the source left while it waited
+	unconcerned                  // not for this connection
+)
+
+// admit takes a relay in, in the order of calls from one source. With settlement it waits for room until the relay's
+// deadline, the source leaves or the hub closes.
+func (r *receiver) admit(rl *relay) (admission, *Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := rl.signal
+	if r.state == holding && !r.interest.takes(s.topic, s.Envelope.Topic.Namespace, s.readers, s.everyone) {
+		return unconcerned, nil
+	}
+	if r.state < down && (len(r.waiting) > 0 || !r.room()) {
+		if s.collector == nil && r.state != flushing {
+			return overflown, r.endpoint
+		}
+		if verdict := r.waitForRoom(rl); verdict != admitted {
+			return verdict, r.endpoint
+		}
+	}
+	if r.state >= down {
+		return refused, nil
+	}
+	r.used++
+	r.seq++
+	rl.seq = r.seq
+	if r.state == holding {
+		r.held = append(r.held, rl)
+		return waits, nil
+	}
+	return admitted, r.endpoint
+}
+
+func (r *receiver) room() bool { return r.state != flushing && r.used < r.hub.opts.Window }
+
+// waitForRoom returns admitted when it is the caller's turn. r.mu is held, but not while it waits.
+func (r *receiver) waitForRoom(rl *relay) admission {
+	w := &waiter{ready: make(chan struct{}, 1)}
+	r.waiting = append(r.waiting, w)
+	defer func() {
+		r.waiting = slices.DeleteFunc(r.waiting, func(x *waiter) bool { return x == w })
+		r.wakeNext()
+	}()
+	limit := time.NewTimer(time.Until(r.hub.timers.start.Add(time.Duration(rl.deadline))))
+	defer limit.Stop()
+	for {
+		r.mu.Unlock()
+		verdict := admitted
+		select {
+		case <-w.ready:
+		case <-rl.signal.stop:
+			verdict = abandoned
+		case <-limit.C:
+			verdict = timedOut
+		}
+		r.mu.Lock()
+		if verdict != admitted || r.state >= down || r.waiting[0] == w && r.room() {
+			return verdict
+		}
+	}
+}
+
+// wakeNext wakes the first waiter if it can go on. r.mu is held.
+func (r *receiver) wakeNext() {
+	if len(r.waiting) > 0 && (r.room() || r.state >= down) {
+		select {
+		case r.waiting[0].ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// release gives a relay's slot back.
+func (r *receiver) release() {
+	r.mu.Lock()
+	r.used--
+	r.wakeNext()
+	r.mu.Unlock()
+}
+
+// hold takes back a relay whose client moves, at its old place in the order.
+func (r *receiver) hold(rl *relay) {
+	r.mu.Lock()
+	switch {
+	case r.state == gone && rl.endpoint.left():
+		r.mu.Unlock()
+		rl.finish(outcomeMoved)
+	case r.state >= down:
+		r.mu.Unlock()
+		rl.finish(outcomeDone)
+	case r.state == connected && r.endpoint != rl.endpoint: // the next client is up already
+		e := r.endpoint
+		r.mu.Unlock()
+		e.deliver(rl)
+	default:
+		if rl.finished.Load() { // expired meanwhile
+			r.mu.Unlock()
+			return
+		}
+		i, _ := slices.BinarySearchFunc(r.held, rl.seq, func(h *relay, seq uint64) int {
+			if h.seq < seq {
+				return -1
+			}
+			return 1
+		})
+		r.held = slices.Insert(r.held, i, rl)
+		r.mu.Unlock()
+		rl.wait()
+		if rl.finished.Load() {
+			r.drop(rl)
+		}
+	}
+}
+
+// drop removes a held relay and returns the endpoint for which it was held, if that is there.
+func (r *receiver) drop(rl *relay) *Endpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.held, rl)
+	if i < 0 {
+		return nil
+	}
+	r.held = slices.Delete(r.held, i, i+1)
+	return r.endpoint
+}
+
+// connect lets out what was held, in order, then passes on.
+func (r *receiver) connect(e *Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.endpoint != e || e.moves() {
+		return
+	}
+	r.state = flushing
+	for r.state == flushing && r.endpoint == e {
+		batch := r.held
+		r.held = nil
+		if len(batch) == 0 {
+			r.state = connected
+			r.wakeNext()
+			return
+		}
+		r.mu.Unlock()
+		for _, rl := range batch {
+			if !rl.finished.Load() {
+				e.deliver(rl)
+			}
+		}
+		r.mu.Lock()
+	}
+}
+
+// disconnect turns away what is held and what comes, until the client connects again.
+func (r *receiver) disconnect(e *Endpoint) {
+	r.mu.Lock()
+	if r.endpoint != e || r.state == gone || e.moves() {
+		r.mu.Unlock()
+		return
+	}
+	held := r.end(down)
+	r.mu.Unlock()
+	finish(held, outcomeDone)
+}
+
+// close turns everything away for good and returns what was held, for finish.
+func (r *receiver) close() []*relay {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.end(gone)
+}
+
+// end goes to a state that refuses and returns what was held. r.mu is held.
+func (r *receiver) end(state receiverState) []*relay {
+	r.state = state
+	held := r.held
+	r.held = nil
+	r.wakeNext()
+	return held
+}
+
+// finish ends relays; no lock may be held, because messages are settled.
+func finish(held []*relay, o outcome) {
+	for _, rl := range held {
+		rl.finish(o)
+	}
+}
+
+// attach makes e the client that relays are held for.
+func (r *receiver) attach(e *Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endpoint, r.state = e, holding
+}
+
+// belongsTo reports whether e is the client that is there; nil: none is.
+func (r *receiver) belongsTo(e *Endpoint) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.endpoint == e
+}
+
+// expect holds what comes for the client after e; e itself may still be there. detached: it is not.
+func (r *receiver) expect(e *Endpoint, detached bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.endpoint != e || r.state == gone {
+		return
+	}
+	r.state = holding
+	if detached {
+		r.endpoint = nil
+	}
+	r.wakeNext()
+}

@@ -1,0 +1,161 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"hawser/messages"
+	hawserv1 "hawser/proto/hawser/v1"
+)
+
+// Types of envelopes.
+const (
+	envelopeAsk     = "ask"
+	envelopeReply   = "reply"
+	envelopeRefusal = "refusal"
+)
+
+// errElsewhere says that the asked node does not run the entity (any more): nothing was executed, look the owner up again.
+var errElsewhere = errors.New("actors: the entity is not at that node")
+
+// errAmbiguous says that no answer will come although the command may have been executed. Ask again with the same request
+// id: the entity repeats its answer (decision D7).
+var errAmbiguous = errors.New("actors: the node was lost before it answered")
+
+// wire asks the regions of other nodes. Remote delivers at most once and does not end what was pending when a node is
+// lost; this keeps the pending calls by address and ends them.
+type wire struct {
+	system *actor.ActorSystem
+	log    *slog.Logger
+	self   *actor.PID // receives the answers
+
+	mu    sync.Mutex
+	next  uint64
+	calls map[uint64]*call
+}
+
+type call struct {
+	address string
+	done    chan answerEnvelope // of capacity 1
+}
+
+type answerEnvelope struct {
+	envelope *hawserv1.Envelope
+	err      error
+}
+
+func newWire(system *actor.ActorSystem, log *slog.Logger) (*wire, error) {
+	w := &wire{system: system, log: log, calls: map[uint64]*call{}}
+	pid, err := system.Root.SpawnNamed(actor.PropsFromFunc(w.receive), "system/answers")
+	w.self = pid
+	return w, err
+}
+
+func (w *wire) receive(c actor.Context) {
+	if e, ok := c.Message().(*hawserv1.Envelope); ok {
+		w.finish(e.Call, answerEnvelope{envelope: e})
+	}
+}
+
+func (w *wire) finish(number uint64, a answerEnvelope) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if waiting := w.calls[number]; waiting != nil {
+		delete(w.calls, number)
+		waiting.done <- a
+	}
+}
+
+// ask sends one command to the region at pid and waits for its answer, errElsewhere, errAmbiguous or the end of ctx.
+func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command) (messages.Reply, error) {
+	waiting := &call{address: pid.Address, done: make(chan answerEnvelope, 1)}
+	w.mu.Lock()
+	w.next++
+	number := w.next
+	w.calls[number] = waiting
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.calls, number)
+		w.mu.Unlock()
+	}()
+	e := &hawserv1.Envelope{
+		Type: envelopeAsk, EntityId: c.ConnectionID, Headers: c.Headers, Payload: c.Members, RequestId: c.RequestID, Call: number,
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		e.TimeoutMs = max(time.Until(deadline).Milliseconds(), 1)
+	}
+	w.system.Root.RequestWithCustomSender(pid, e, w.self)
+	select {
+	case a := <-waiting.done:
+		switch {
+		case a.err != nil:
+			return messages.Reply{}, a.err
+		case a.envelope.Type == envelopeReply:
+			return messages.Reply{Status: int(a.envelope.Status), Body: a.envelope.Payload}, nil
+		default:
+			return messages.Reply{}, errElsewhere
+		}
+	case <-ctx.Done():
+		return messages.Reply{}, ctx.Err()
+	}
+}
+
+// abandon ends the calls that wait for an address whose member or link is gone.
+func (w *wire) abandon(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for number, waiting := range w.calls {
+		if waiting.address == address {
+			delete(w.calls, number)
+			waiting.done <- answerEnvelope{err: errAmbiguous}
+		}
+	}
+}
+
+// doorway is the actor under the region's name: it takes asks of other nodes and answers each.
+type doorway struct {
+	ask     func(context.Context, messages.Command) (messages.Reply, error)
+	log     *slog.Logger
+	longest time.Duration
+	work    *sync.WaitGroup
+}
+
+// Receive implements actor.Actor.
+func (d *doorway) Receive(c actor.Context) {
+	e, ok := c.Message().(*hawserv1.Envelope)
+	if !ok || e.Type != envelopeAsk || c.Sender() == nil {
+		return
+	}
+	asker, root := c.Sender(), c.ActorSystem().Root
+	d.work.Go(func() { root.Send(asker, d.answer(e)) })
+}
+
+func (d *doorway) answer(e *hawserv1.Envelope) *hawserv1.Envelope {
+	refusal := &hawserv1.Envelope{Type: envelopeRefusal, Call: e.Call}
+	command, err := messages.ParseCommand(e.Payload, e.Headers)
+	if err != nil {
+		d.log.Error("a command of another node cannot be read", "connection_id", e.EntityId, "error", err)
+		return refusal
+	}
+	command.RequestID, command.Received = e.RequestId, time.Now()
+	if command.ConnectionID == "" && command.Connection != nil { // the asking node made the id (decision D8)
+		command.ConnectionID, command.Connection.ID = e.EntityId, e.EntityId
+	}
+	wait := d.longest
+	if e.TimeoutMs > 0 {
+		wait = min(wait, time.Duration(e.TimeoutMs)*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	reply, err := d.ask(ctx, command)
+	if err != nil {
+		return refusal
+	}
+	return &hawserv1.Envelope{Type: envelopeReply, Call: e.Call, Status: int32(reply.Status), Payload: reply.Body}
+}

@@ -1,0 +1,59 @@
+// Chaos runs a cluster of real hawser processes with their own PostgreSQL and Mosquitto, puts traffic and commands on it,
+// breaks it on purpose and says whether anything broke that must not (issue 3, design.md 3.2, 6.1 and 9).
+//
+//	go run ./cmd/chaos                      every scenario three times: about 45 minutes
+//	go run ./cmd/chaos -short               kill, stop, drain and one cut, once each: under four minutes
+//	go run ./cmd/chaos -scenario stop,steal -rounds 1 -keep /tmp/chaos -json -
+//	go run ./cmd/chaos -list                the scenarios
+//
+// The exit code is 0 when everything allowed 0 times happened 0 times and the times were within their budgets, 1 when not,
+// 2 when the program itself could not do its work. -short reports times without judging them, -times=… decides otherwise.
+//
+// # What runs
+//
+//	8 command clients ──HTTP──▶ n1 n2 n3 ──▶ PostgreSQL ◀── journal and lease checks
+//	publisher ──▶ Mosquitto ◀── tap ◀── sources and targets of the relays on n1 n2 n3
+//	subscriber ◀─┘
+//
+// Half of the -connections are sources, half are targets; source i relays to target i and to nobody else. The publisher
+// numbers its messages and keeps those that Mosquitto acknowledged; each of them must reach the subscriber at least once.
+//
+// The nodes reach Mosquitto through the tap only: a TCP relay that reads the CONNECT packet of each link. That, rather than
+// the broker's log, is the broker's side of the story, because it can ask the kernel whether the earlier link of the same
+// client was still up when the next CONNECT arrived. A broker that reads two sockets in one turn cannot tell a link whose
+// end it has not read yet from one that is really up, and Mosquitto's log does not try. An embedded mochi-mqtt could, but
+// loses a QoS 1 message published at the instant of a take-over, which this program would then blame on Hawser.
+//
+// # Networks
+//
+// With root, each node lives in a network namespace of its own with three links: to PostgreSQL, to its peers, and to the
+// rest (HTTP, metrics, broker). A cut takes the link off its bridge: packets vanish in both directions and nobody is told.
+// The broker and the HTTP port of a cut node stay reachable, so a node that should have stopped is seen if it has not.
+// Without root all nodes share the loopback and links to PostgreSQL and to peers pass through TCP relays that stop copying
+// ("proxies"). Scenario kill-proved runs on plain loopback, where the peers can prove the death of a process; in a namespace
+// they cannot (the address is on none of their interfaces), which is how the loss of a host looks.
+//
+// # How to read the table
+//
+// One line per scenario, sums over its rounds; the rightmost columns are the worst round's. Columns with a limit of 0:
+//
+//	double clients   a CONNECT of a client id whose earlier link was up. "+40f" are links of a node under SIGSTOP, which
+//	                 cannot act and so are not counted; "+2c" are links of a node that is cut off: counted, it could have acted
+//	double active    two nodes whose metrics showed the same client as connected, one before and after the other
+//	missing, twice   commands answered with success whose event is not in the journal; whose event is there twice
+//	not linear.      connections whose history no order of its commands explains; "?" are those that porcupine gave up on
+//	journal          gaps in sequence numbers and epochs that went back
+//	lost             messages the broker had acknowledged and the subscriber never got
+//	failed           commands that failed at a live node while nothing but a planned move (or nothing at all) happened
+//	not back         processes that ended or did not become ready by themselves, or a cluster that did not settle
+//
+// "answered" is the time from the fault until a command to each connection concerned was answered by another node,
+// "reopened" until each of their broker clients was up again. In planned moves "reopened" is the gap of each client that
+// moved. Without a limit: commands and messages of the scenario, messages that came more than once (allowed, O15).
+// A count that is not 0 is followed by its first causes under the table.
+//
+// # In the code
+//
+// scenario.go is the list of faults and the course of a round; lab.go what runs; tap.go, history.go, journal.go and
+// scrape.go look for what must not be; table.go prints. Everything that was started ends with the program, Ctrl-C included.
+package main

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// link is one TCP link of an MQTT client.
+type link struct {
+	client string
+	remote netip.AddrPort
+	up     func() bool // whether the client's side is up at this instant
+	began  time.Time   // CONNECT read
+	acked  time.Time   // CONNACK sent; zero: never
+	ended  time.Time   // zero: still there
+}
+
+// overlap is a CONNECT of a client whose earlier link was up.
+type overlap struct {
+	client   string
+	at       time.Time
+	old, new netip.AddrPort
+	oldNode  int       // 0: not known
+	newNode  int       // 0: not known
+	cause    condition // of the old link's node at that instant: well, frozen or severed
+	age      time.Duration
+}
+
+// observer keeps the links of all clients and finds overlaps. It is the broker's side of "one client at one time".
+type observer struct {
+	// who tells a link's node and that node's condition now; expensive is true when a link must be identified, whatever it costs.
+	who func(remote netip.AddrPort, expensive bool) (node int, c condition)
+	now func() time.Time
+
+	mu       sync.Mutex
+	links    map[string][]*link // by client, oldest first; ended ones too
+	overlaps []overlap
+}
+
+func newObserver(who func(netip.AddrPort, bool) (int, condition)) *observer {
+	return &observer{who: who, now: time.Now, links: map[string][]*link{}}
+}
+
+// connecting notes a CONNECT. Links of the client that are up at this instant make it an overlap, one for each.
+func (o *observer) connecting(client string, remote netip.AddrPort, up func() bool) *link {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := &link{client: client, remote: remote, up: up, began: o.now()}
+	for _, old := range o.links[client] {
+		if old.ended.IsZero() && old.up() {
+			oldNode, cause := o.who(old.remote, true)
+			newNode, _ := o.who(remote, true)
+			o.overlaps = append(o.overlaps, overlap{client: client, at: l.began, old: old.remote, new: remote,
+				oldNode: oldNode, newNode: newNode, cause: cause, age: l.began.Sub(old.began)})
+		}
+	}
+	o.links[client] = append(o.links[client], l)
+	return l
+}
+
+func (o *observer) connected(l *link) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.acked = o.now()
+}
+
+// ended notes the end of a link; the first call counts.
+func (o *observer) ended(l *link) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.ended.IsZero() {
+		l.ended = o.now()
+	}
+}
+
+// taken returns the overlaps since the last call.
+func (o *observer) taken() []overlap {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := o.overlaps
+	o.overlaps = nil
+	return out
+}
+
+// forget drops the links that ended before t.
+func (o *observer) forget(t time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for client, links := range o.links {
+		kept := links[:0]
+		for _, l := range links {
+			if l.ended.IsZero() || l.ended.After(t) {
+				kept = append(kept, l)
+			}
+		}
+		if len(kept) == 0 {
+			delete(o.links, client)
+			continue
+		}
+		o.links[client] = kept
+	}
+}
+
+// connectedClients counts, for each of clients, the links that are up and acknowledged.
+func (o *observer) connectedClients(clients []string) (missing []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, client := range clients {
+		n := 0
+		for _, l := range o.links[client] {
+			if !l.acked.IsZero() && l.ended.IsZero() {
+				n++
+			}
+		}
+		if n == 0 {
+			missing = append(missing, client)
+		}
+	}
+	return missing
+}
+
+// reopened is how long after t0 a client was up again: 0 when the link of that moment lasted or, not being up then, none
+// was needed before the round ended; never is true when it was lost and nothing followed. A link that was acknowledged
+// before t0 and was replaced is counted until its replacement.
+func (o *observer) reopened(client string, t0 time.Time) (after time.Duration, moved, never bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var before *link
+	for _, l := range o.links[client] {
+		if !l.acked.IsZero() && !l.acked.After(t0) && (l.ended.IsZero() || l.ended.After(t0)) {
+			before = l
+		}
+	}
+	if before != nil && before.ended.IsZero() && before.up() {
+		return 0, false, false
+	}
+	for _, l := range o.links[client] {
+		if l != before && l.acked.After(t0) {
+			return l.acked.Sub(t0), true, false
+		}
+	}
+	return 0, true, true
+}
+
+// gaps are the times since t0 during which a client that had been up was not, and whether it is up now.
+func (o *observer) gaps(client string, t0 time.Time) (gaps []time.Duration, up bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var last *link
+	for _, l := range o.links[client] {
+		if l.acked.IsZero() {
+			continue
+		}
+		if last != nil && !last.ended.IsZero() && last.ended.After(t0) {
+			gaps = append(gaps, max(0, l.acked.Sub(last.ended)))
+		}
+		last = l
+	}
+	return gaps, last != nil && last.ended.IsZero()
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Times of a round. arrivals is longer than a message may be held (O14: 65 s).
+const (
+	steady      = 3 * time.Second // under load before the fault, and after it
+	settling    = 60 * time.Second
+	arrivals    = 90 * time.Second
+	probing     = 60 * time.Second // after this a connection counts as never answered
+	undecidable = 20 * time.Second // per connection, for porcupine
+)
+
+// round is one injection of a scenario into a running lab.
+type round struct {
+	lab      *lab
+	scenario scenario
+	rng      *rand.Rand
+	result   *result
+
+	from     time.Time // start of the round: gaps are looked for from here
+	t0       time.Time // of the fault; zero: none
+	affected []string  // connections whose recovery is timed
+	answered []time.Duration
+	probes   sync.WaitGroup
+}
+
+// play runs one round: load, fault, rest, and then every check.
+func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64) result {
+	res := result{Scenario: s.name, Title: s.title, Round: number, Network: l.network.name(), Nodes: len(l.members()),
+		Connections: 2 * l.relays.n, Planned: s.planned, Budget: s.budget, Commands: map[string]int{}}
+	if l.opts.nodes == 1 {
+		res.Budget = budget{} // they hold where another node takes over
+	}
+	began := time.Now()
+	r := &round{lab: l, scenario: s, rng: rand.New(rand.NewPCG(seed, uint64(run))), result: &res, from: began}
+	r.settle(ctx)
+	l.observer.taken()
+	l.activations.taken()
+	l.observer.forget(began)
+
+	c := &commands{ctx: ctx, api: l.api, nodes: l.answering, began: l.began, uri: l.uri(), prefix: fmt.Sprintf("c%d", run)}
+	load, unload := context.WithCancel(ctx)
+	defer unload()
+	var working sync.WaitGroup
+	working.Go(func() { c.run(load, l.opts.clients, l.opts.ids, seed+uint64(run)) })
+	published := make(chan *ledger, 1)
+	traffic, halt := context.WithCancel(ctx)
+	defer halt()
+	go func() { published <- l.traffic.run(traffic, run, l.opts.rate) }()
+
+	if pause(ctx, steady) {
+		if err := s.run(ctx, r); err != nil && ctx.Err() == nil {
+			res.fail(&res.Errors, err.Error())
+		}
+		r.settle(ctx)
+		pause(ctx, steady)
+	}
+	r.probes.Wait()
+	unload()
+	working.Wait()
+	halt()
+	sent := <-published
+	if ctx.Err() != nil {
+		res.fail(&res.Errors, "interrupted")
+		return res
+	}
+	_ = eventually(ctx, arrivals, "all messages arrive", func() error {
+		if _, _, _, lost, _, _ := sent.balance(); lost > 0 {
+			return fmt.Errorf("%d have not", lost)
+		}
+		return nil
+	})
+	for _, problem := range c.finish(l.opts.ids) {
+		res.fail(&res.NotBack, problem)
+	}
+	for _, ended := range l.revive() {
+		res.fail(&res.NotBack, ended)
+	}
+	r.judge(ctx, c, sent)
+	res.Took = time.Since(began)
+	return res
+}
+
+// judge fills in the result.
+func (r *round) judge(ctx context.Context, c *commands, sent *ledger) {
+	l, res := r.lab, r.result
+	for _, o := range l.observer.taken() {
+		text := fmt.Sprintf("%s: CONNECT from n%d (%s) while the link of n%d (%s), %v old, was up, %s", o.client, o.newNode, o.new, o.oldNode, o.old,
+			o.age.Round(time.Millisecond), r.when(o.at))
+		switch o.cause {
+		case frozen:
+			res.Frozen++
+		case severed:
+			res.Severed++
+			res.fail(&res.DoubleClients, text+" (cut)")
+		default:
+			res.fail(&res.DoubleClients, text)
+		}
+	}
+	for _, text := range l.activations.taken() {
+		res.fail(&res.DoubleActive, text)
+	}
+
+	operations := c.history()
+	res.operations = operations
+	for _, o := range operations {
+		res.Commands[o.Outcome.String()]++
+		if o.Outcome != unknown && o.Outcome != refused {
+			continue
+		}
+		if r.scenario.planned && o.Live {
+			res.fail(&res.Failed, fmt.Sprintf("%s: %s", o.ID, o))
+		} else if r.scenario.planned {
+			res.AtLeaving++
+		}
+	}
+	own, err := readJournal(ctx, l.postgres, l.place, c.prefix+"-%")
+	if err != nil {
+		res.fail(&res.Errors, "journal: "+err.Error())
+		return
+	}
+	sources, err1 := readJournal(ctx, l.postgres, l.place, "source-%")
+	targets, err2 := readJournal(ctx, l.postgres, l.place, "target-%")
+	if err := errors.Join(err1, err2); err != nil {
+		res.fail(&res.Errors, "journal: "+err.Error())
+		return
+	}
+	res.Events = len(own)
+	missing, twice := checkExecutions(operations, own)
+	res.failAll(&res.Missing, missing)
+	res.failAll(&res.Twice, twice)
+	for _, events := range [][]event{own, sources, targets} {
+		gaps, back := checkOrder(events)
+		res.failAll(&res.Gaps, gaps)
+		res.failAll(&res.EpochBack, back)
+	}
+	violations, undecided := checkHistory(operations, undecidable)
+	res.failAll(&res.NotLinearizable, violations)
+	res.Undecided = len(undecided)
+
+	var lost int
+	var first []string
+	var alien int
+	res.Published, res.Arrived, res.Again, lost, alien, first = sent.balance()
+	res.failMany(&res.Lost, lost, first)
+	if alien > 0 {
+		res.fail(&res.Errors, fmt.Sprintf("%d messages arrived that nobody sent", alien))
+	}
+	r.times()
+}
+
+// times fills in how long commands and clients were away.
+func (r *round) times() {
+	res := r.result
+	res.Answered = quantilesOf(r.answered)
+	var away []time.Duration
+	if r.scenario.planned {
+		for _, id := range r.lab.relays.ids() {
+			gaps, up := r.lab.observer.gaps(id, r.from)
+			if !up {
+				gaps = append(gaps, never)
+			}
+			away = append(away, gaps...)
+		}
+	} else {
+		for _, id := range r.affected {
+			after, moved, lost := r.lab.observer.reopened(id, r.t0)
+			switch {
+			case lost:
+				away = append(away, never)
+			case moved:
+				away = append(away, after)
+			}
+		}
+	}
+	res.Reopened = quantilesOf(away)
+}
+
+func (r *round) when(t time.Time) string {
+	if r.t0.IsZero() {
+		return t.Format("15:04:05.000")
+	}
+	return fmt.Sprintf("%.3f s after the fault", t.Sub(r.t0).Seconds())
+}
+
+// victim is a random node.
+func (r *round) victim() *node {
+	members := r.lab.members()
+	return members[r.rng.IntN(len(members))]
+}
+
+// at are the relay connections that run on a node.
+func (r *round) at(n *node) []string {
+	var out []string
+	for _, id := range r.lab.activations.at(n.index) {
+		if strings.HasPrefix(id, "source-") || strings.HasPrefix(id, "target-") {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	r.result.Victim = n.name
+	return out
+}
+
+// measure times the recovery of connections since t0. They are asked for through nodes other than not.
+func (r *round) measure(ctx context.Context, t0 time.Time, ids []string, not *node) {
+	r.t0, r.affected = t0, ids
+	r.result.Affected = len(ids)
+	nodes := func() []*node {
+		var out []*node
+		for _, n := range r.lab.answering() {
+			if n != not || r.lab.opts.nodes == 1 {
+				out = append(out, n)
+			}
+		}
+		return out
+	}
+	r.probes.Go(func() { r.answered = probe(ctx, r.lab.api, ids, nodes, t0, probing, "probe") })
+}
+
+// recovered waits until all connections concerned are answered and have a client again, or limit is over; the numbers show
+// which it was.
+func (r *round) recovered(ctx context.Context, limit time.Duration) {
+	answered := make(chan struct{})
+	go func() { r.probes.Wait(); close(answered) }()
+	_ = eventually(ctx, limit, "recovery", func() error {
+		select {
+		case <-answered:
+		default:
+			return fmt.Errorf("not all connections are answered")
+		}
+		if missing := r.lab.observer.connectedClients(r.affected); len(missing) > 0 {
+			return fmt.Errorf("%d clients are away", len(missing))
+		}
+		return nil
+	})
+}
+
+// hold keeps the fault for d.
+func (r *round) hold(ctx context.Context, d time.Duration) error {
+	if !pause(ctx, d) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// restart starts a node's process again.
+func (r *round) restart(n *node) error {
+	r.lab.activations.interrupt(n.index, time.Now())
+	return n.start()
+}
+
+// newcomer is a node beyond the configured ones, made when first wanted.
+func (r *round) newcomer() (*node, error) {
+	if nodes := r.lab.all(); len(nodes) > r.lab.opts.nodes {
+		return nodes[len(nodes)-1], nil
+	}
+	return r.lab.addNode()
+}
+
+// settle waits for rest; what does not come to rest is counted as not back. Processes that have ended by themselves are
+// counted and started again.
+func (r *round) settle(ctx context.Context) {
+	for range 3 {
+		ended := r.lab.revive()
+		for _, text := range ended {
+			r.result.fail(&r.result.NotBack, text)
+		}
+		err := r.lab.settle(ctx, settling)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if again := r.lab.revive(); len(again) > 0 {
+			for _, text := range again {
+				r.result.fail(&r.result.NotBack, text)
+			}
+			continue
+		}
+		r.result.fail(&r.result.NotBack, err.Error())
+		return
+	}
+}
+
+// broken counts an orderly end that was none.
+func (r *round) broken(err error) {
+	if err != nil {
+		r.result.fail(&r.result.NotBack, err.Error())
+	}
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// budget is the limit of the times of a scenario; 0: none.
+type budget struct {
+	Answered time.Duration `json:"answered,omitempty"` // p99
+	Reopened time.Duration `json:"reopened,omitempty"` // the last one
+}
+
+// scenario is one way to break the cluster. run injects the fault and takes it back; what is looked at before, meanwhile and
+// afterwards is the same for all (round.go).
+type scenario struct {
+	name, title string
+	network     string // "": the one asked for; else only this one
+	nodes       int    // least number of nodes
+	cuts        links  // needs a network that can be cut there
+	database    bool   // needs a PostgreSQL that may be stopped
+	planned     bool   // nothing may fail for the callers
+	short       bool   // part of -short
+	once        bool   // one round is enough
+	budget      budget
+	run         func(ctx context.Context, r *round) error
+}
+
+// unproved are the budgets where a death cannot be proved, at TTL 5 s (issue 3); proved those where it can.
+var (
+	unproved = budget{Answered: 6 * time.Second, Reopened: 10 * time.Second}
+	proved   = budget{Answered: time.Second, Reopened: 4 * time.Second}
+	moved    = budget{Answered: time.Second, Reopened: time.Second}
+)
+
+// scenarios in the order in which they run: those of the loopback first.
+var scenarios = []scenario{
+	{name: "kill-proved", title: "kill -9, death can be proved", network: "loopback", nodes: 2, budget: proved, run: kill},
+	{name: "calm", title: "nothing (the instruments' own zero)", planned: true, once: true, run: calm},
+	{name: "kill", title: "kill -9", short: true, budget: unproved, run: kill},
+	{name: "stop", title: "SIGSTOP, then SIGCONT", short: true, budget: unproved, run: stop},
+	{name: "term", title: "SIGTERM", short: true, planned: true, budget: moved, run: term},
+	{name: "join", title: "a node joins, then leaves", planned: true, nodes: 2, budget: moved, run: join},
+	{name: "rolling", title: "rolling restart of all nodes", planned: true, nodes: 2, budget: moved, run: rolling},
+	{name: "pg-restart", title: "PostgreSQL restarted (1 s)", database: true, run: databaseRestart},
+	{name: "pg-outage", title: "PostgreSQL crashed, away for 15 s", database: true, run: databaseOutage},
+	{name: "cut-postgres", title: "a node cut from PostgreSQL, not from its peers", cuts: toPostgres, short: true, budget: unproved, run: cut(toPostgres)},
+	{name: "cut-peers", title: "a node cut from its peers, not from PostgreSQL", cuts: toPeers, nodes: 2, budget: unproved, run: cut(toPeers)},
+	{name: "cut-both", title: "a node cut from PostgreSQL and its peers", cuts: toPostgres | toPeers, nodes: 2, budget: unproved, run: cut(toPostgres | toPeers)},
+	{name: "steal", title: "shards stolen by SQL", nodes: 2, run: steal},
+}
+
+// selected are the scenarios of -scenario and -short.
+func selected(names string, short bool) ([]scenario, error) {
+	var out []scenario
+	if names == "" || names == "all" {
+		for _, s := range scenarios {
+			if !short || s.short {
+				out = append(out, s)
+			}
+		}
+		return out, nil
+	}
+	want := map[string]bool{}
+	for name := range strings.SplitSeq(names, ",") {
+		want[strings.TrimSpace(name)] = true
+	}
+	for _, s := range scenarios {
+		if want[s.name] {
+			out = append(out, s)
+			delete(want, s.name)
+		}
+	}
+	for name := range want {
+		return nil, fmt.Errorf("there is no scenario %q, see -list", name)
+	}
+	return out, nil
+}
+
+// missing says why a scenario cannot run in a lab, "" if it can.
+func (s scenario) missing(nodes int, n network, given bool) string {
+	switch {
+	case nodes < s.nodes:
+		return fmt.Sprintf("needs %d nodes", s.nodes)
+	case !n.cuts(s.cuts):
+		return fmt.Sprintf("needs a network that can cut a node from %s, not %s", s.cuts, n.name())
+	case s.database && given:
+		return "needs a PostgreSQL that may be stopped"
+	}
+	return ""
+}
+
+func calm(ctx context.Context, r *round) error {
+	r.measure(ctx, time.Now(), nil, nil)
+	return r.hold(ctx, 5*time.Second)
+}
+
+func kill(ctx context.Context, r *round) error {
+	v := r.victim()
+	ids := r.at(v)
+	t0 := time.Now()
+	v.kill()
+	r.measure(ctx, t0, ids, v)
+	if len(r.lab.members()) > 0 {
+		r.recovered(ctx, 20*time.Second)
+	} else if err := r.hold(ctx, time.Second); err != nil {
+		return err
+	}
+	return r.restart(v)
+}
+
+func stop(ctx context.Context, r *round) error {
+	v := r.victim()
+	ids := r.at(v)
+	t0 := time.Now()
+	v.freeze()
+	r.measure(ctx, t0, ids, v)
+	err := r.hold(ctx, r.lab.opts.freeze)
+	r.lab.activations.interrupt(v.index, time.Now())
+	v.thaw()
+	return err
+}
+
+func term(ctx context.Context, r *round) error {
+	v := r.victim()
+	ids := r.at(v)
+	t0 := time.Now()
+	v.set(leaving)
+	r.measure(ctx, t0, ids, v)
+	r.broken(v.terminate(40 * time.Second))
+	if len(r.lab.members()) > 0 {
+		r.recovered(ctx, 20*time.Second)
+		if err := r.hold(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	return r.restart(v)
+}
+
+func join(ctx context.Context, r *round) error {
+	newcomer, err := r.newcomer()
+	if err != nil {
+		return err
+	}
+	t0 := time.Now()
+	if err := r.restart(newcomer); err != nil {
+		return err
+	}
+	r.measure(ctx, t0, r.lab.relays.ids(), nil)
+	r.settle(ctx)
+	newcomer.set(leaving)
+	r.broken(newcomer.terminate(40 * time.Second))
+	return nil
+}
+
+func rolling(ctx context.Context, r *round) error {
+	r.measure(ctx, time.Now(), r.lab.relays.ids(), nil)
+	for _, n := range r.lab.members() {
+		n.set(leaving)
+		r.broken(n.terminate(40 * time.Second))
+		if err := r.restart(n); err != nil {
+			return err
+		}
+		r.settle(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func databaseRestart(ctx context.Context, r *round) error {
+	t0 := time.Now()
+	r.lab.postgres.down(false)
+	r.measure(ctx, t0, r.lab.relays.ids(), nil)
+	if err := r.hold(ctx, time.Until(t0.Add(time.Second))); err != nil {
+		return errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx)))
+	}
+	return r.lab.postgres.up(ctx)
+}
+
+// databaseOutage measures from the return of PostgreSQL: before, nobody may answer (design.md 3.2, last paragraph).
+func databaseOutage(ctx context.Context, r *round) error {
+	r.lab.postgres.down(true)
+	err := r.hold(ctx, r.lab.opts.outage)
+	if err := errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	r.measure(ctx, time.Now(), r.lab.relays.ids(), nil)
+	return nil
+}
+
+func cut(l links) func(context.Context, *round) error {
+	return func(ctx context.Context, r *round) error {
+		v := r.victim()
+		ids := r.at(v)
+		t0 := time.Now()
+		if err := v.cut(l); err != nil {
+			return err
+		}
+		r.measure(ctx, t0, ids, v)
+		return errors.Join(r.hold(ctx, r.lab.opts.cut), v.heal())
+	}
+}
+
+// steal gives half of a member's shards to another by hand. Nobody is notified: the owner learns of it by its next look or by
+// its next append, which the epoch refuses.
+func steal(ctx context.Context, r *round) error {
+	v := r.victim()
+	var thief string
+	for _, n := range r.lab.members() {
+		if n != v {
+			thief = n.name
+		}
+	}
+	var stolen []int32
+	t0 := time.Now()
+	err := r.lab.postgres.query(ctx, r.lab.place, `update shards set owner = (select id from members where instance = $2 limit 1), epoch = epoch + 1
+		where kind = 'connection' and shard % 2 = 0 and owner = (select id from members where instance = $1 limit 1)
+		and exists (select 1 from members where instance = $2) returning shard`,
+		func(rows pgx.Rows) error {
+			var shard int32
+			err := rows.Scan(&shard)
+			stolen = append(stolen, shard)
+			return err
+		}, v.name, thief)
+	if err != nil {
+		return err
+	}
+	if len(stolen) == 0 {
+		return fmt.Errorf("%s owned no shard that could be stolen", v.name)
+	}
+	var ids []string
+	err = r.lab.postgres.query(ctx, r.lab.place, `select id from connections where status = 'open' and not deleted and shard = any($1)`, func(rows pgx.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		if strings.HasPrefix(id, "source-") || strings.HasPrefix(id, "target-") {
+			ids = append(ids, id)
+		}
+		return err
+	}, stolen)
+	if err != nil {
+		return err
+	}
+	r.measure(ctx, t0, ids, nil)
+	r.recovered(ctx, 20*time.Second)
+	return nil
+}

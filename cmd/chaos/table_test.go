@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTable(t *testing.T) {
+	good := result{Scenario: "kill", Commands: map[string]int{"done": 90, "unknown": 10}, Published: 500, Again: 7, Budget: unproved,
+		Answered: quantiles{P50: 4 * time.Second, P99: 5 * time.Second, Max: 5500 * time.Millisecond, N: 10}, Reopened: quantiles{P50: 5 * time.Second, P99: 6 * time.Second, Max: 7 * time.Second, N: 10}}
+	worse := good
+	worse.Answered.P99, worse.Reopened.Max, worse.Reopened.Never = 7*time.Second, never, 1
+	frozenOnly := result{Scenario: "stop", Commands: map[string]int{"done": 1}, Frozen: 40}
+	bad := result{Scenario: "term", Planned: true, Commands: map[string]int{"done": 1}}
+	bad.fail(&bad.DoubleClients, "x: two links")
+	bad.fail(&bad.DoubleClients, "y: two links (cut)")
+	bad.Severed = 1
+	bad.failMany(&bad.Lost, 12, []string{"a", "b", "c", "d"})
+
+	print := func(judge bool, results ...result) string {
+		var out bytes.Buffer
+		printTable(&out, append(summarize(results), summary{result: result{Scenario: "steal"}, skip: "needs 2 nodes"}), judge)
+		return out.String()
+	}
+	// cells are the columns of a line, found by its first.
+	cells := func(table, name string) []string {
+		t.Helper()
+		for line := range strings.Lines(table) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+				return f
+			}
+		}
+		t.Fatalf("no line %s in\n%s", name, table)
+		return nil
+	}
+	last := func(f []string) string { return f[len(f)-1] }
+
+	text := print(true, good, good)
+	f := cells(text, "kill")
+	if f[1] != "2" || last(f) != "ok" || !strings.Contains(text, "200 (20)") || !strings.Contains(text, "1000 (14)") || !strings.Contains(text, "4.0s/5.0s/5.5s (6.0s)") {
+		t.Errorf("two good rounds:\n%s", text)
+	}
+	if text := print(true, good, worse); last(cells(text, "kill")) != "BROKEN" || !strings.Contains(text, "answered p99 7.0s > 6.0s") || !strings.Contains(text, "reopened never > 10.0s") {
+		t.Errorf("late, judged:\n%s", text)
+	}
+	if text := print(false, good, worse); last(cells(text, "kill")) != "late" {
+		t.Errorf("late, reported:\n%s", text)
+	}
+	if f := cells(print(true, frozenOnly), "stop"); f[2] != "0+40f" || last(f) != "ok" {
+		t.Errorf("take-overs of frozen links: %v", f)
+	}
+	text = print(true, bad)
+	if f := cells(text, "term"); f[2] != "1+1c" || f[8] != "12" || last(f) != "BROKEN" {
+		t.Errorf("broken: %v", f)
+	}
+	for _, want := range []string{"term: lost: 12", "x: two links", "needs 2 nodes"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in\n%s", want, text)
+		}
+	}
+	if len(bad.Lost.First) != shown {
+		t.Errorf("%d causes are kept, want %d", len(bad.Lost.First), shown)
+	}
+	if line := bad.line(); !strings.Contains(line, "BROKEN: double clients 2, lost 12") {
+		t.Error(line)
+	}
+}
+
+// TestEveryInvariantBreaks: a count in any of the columns makes a round broken.
+func TestEveryInvariantBreaks(t *testing.T) {
+	for _, i := range invariants {
+		r := result{Commands: map[string]int{}}
+		if len(r.broken()) != 0 {
+			t.Fatal("a round without findings is broken")
+		}
+		r.fail(i.of(&r), "planted")
+		if got := r.broken(); len(got) != 1 || got[0] != i.name+" 1" {
+			t.Errorf("%s: %v", i.name, got)
+		}
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	var times []time.Duration
+	for i := 100; i > 0; i-- {
+		times = append(times, time.Duration(i)*time.Millisecond)
+	}
+	q := quantilesOf(times)
+	if q.P50 != 50*time.Millisecond || q.P99 != 99*time.Millisecond || q.Max != 100*time.Millisecond || q.N != 100 {
+		t.Fatalf("%+v", q)
+	}
+	if q := quantilesOf([]time.Duration{time.Second, never}); q.Max != never || q.Never != 1 || q.P50 != time.Second {
+		t.Fatalf("%+v", q)
+	}
+	if q := quantilesOf(nil); q.String() != "-" {
+		t.Fatal(q)
+	}
+}

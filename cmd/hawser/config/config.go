@@ -1,0 +1,143 @@
+package config
+
+import "time"
+
+// Config is the whole configuration of a node. Each field's tags are its documentation (`hawser config doc` prints them):
+//
+//	key      name in the YAML file and for -D; Ditto's names without the leading "ditto.connectivity." or "ditto."
+//	env      environment variables, weakest first
+//	host     variables that set only the host of an address, weakest first; they apply where env is not set (decision O9)
+//	port     likewise for the port
+//	default  as one would write it
+//	min, max bounds of a number, duration or size, inclusive
+//	oneof    the texts that are allowed
+//	doc      what it does and what breaks otherwise
+//
+// Durations are written 10s, 5m, 250ms, 1d; a bare number is milliseconds. Sizes are bytes, or 250k, 1m (powers of 1024).
+// Lists are written as YAML lists or comma separated.
+type Config struct {
+	Instance string `key:"instance" env:"HOSTNAME,INSTANCE_INDEX" default:"" doc:"instance id, unique per cluster: the key in aggregated replies and the client in status answers; default: the host name"`
+	DataDir  string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and of the lock that keeps a second process out of it; local disk"`
+
+	Postgres struct {
+		URL Secret `key:"postgres.url" env:"HAWSER_POSTGRES_URL" default:"" doc:"PostgreSQL as postgres://user:password@host/database?…, never through a transaction pooler; empty: embedded SQLite under data-dir, one node only"`
+	}
+
+	HTTP struct {
+		Address         Address       `key:"http.address" env:"HAWSER_HTTP_ADDRESS" host:"BIND_HOSTNAME" port:"HTTP_PORT,PORT" default:"127.0.0.1:8080" doc:"API; beyond loopback only with devops.password set or devops.secured off"`
+		MaxBody         Size          `key:"http.max-content-length" env:"HAWSER_HTTP_MAX_CONTENT_LENGTH" default:"1m" min:"1k" max:"64m" doc:"largest request body, answered 413 above it; a connection with long scripts or certificate chains needs a few hundred KiB"`
+		RequestTimeout  time.Duration `key:"http.request-timeout" env:"REQUEST_TIMEOUT" default:"60s" min:"10s" max:"10m" doc:"after this the API gives up waiting for an answer: 408 command.timeout"`
+		MaxTimeout      time.Duration `key:"command.max-timeout" env:"" default:"1m" min:"1s" max:"10m" doc:"largest timeout a query parameter may ask for"`
+		IdleTimeout     time.Duration `key:"http.idle-timeout" env:"IDLE_TIMEOUT" default:"610s" min:"1s" doc:"idle keep-alive connections are closed after this"`
+		ShutdownTimeout time.Duration `key:"http.coordinated-shutdown-timeout" env:"COORDINATED_SHUTDOWN_REQUEST_TIMEOUT" default:"65s" min:"1s" doc:"how long running requests may take to end when the node stops"`
+	}
+
+	DevOps struct {
+		Secured        bool   `key:"devops.secured" env:"DEVOPS_SECURED" default:"true" doc:"whether /devops and /overall ask for a password at all"`
+		Password       Secret `key:"devops.password" env:"DEVOPS_PASSWORD" default:"foobar" doc:"password of user devops"`
+		Method         string `key:"devops.devops-authentication-method" env:"DEVOPS_AUTHENTICATION_METHOD" default:"basic" oneof:"basic" doc:"how /devops authenticates"`
+		StatusSecured  bool   `key:"devops.status-secured" env:"DEVOPS_STATUS_SECURED" default:"true" doc:"whether /overall asks for a password"`
+		StatusPassword Secret `key:"devops.statusPassword" env:"STATUS_PASSWORD" default:"status" doc:"second password of user devops, for /overall only"`
+		StatusMethod   string `key:"devops.status-authentication-method" env:"STATUS_AUTHENTICATION_METHOD" default:"basic" oneof:"basic" doc:"how /overall authenticates"`
+	}
+
+	Metrics struct {
+		Enabled bool    `key:"metrics.enabled" env:"PROMETHEUS_ENABLED" default:"true" doc:"whether Prometheus can scrape this node"`
+		Prefix  string  `key:"metrics.metric-prefix" env:"DITTO_METRICS_METRIC_PREFIX" default:"" doc:"stands in front of the name of every metric"`
+		Address Address `key:"metrics.address" env:"HAWSER_METRICS_ADDRESS" host:"BIND_HOSTNAME,PROMETHEUS_HOSTNAME" port:"PROMETHEUS_PORT" default:"127.0.0.1:9095" doc:"Prometheus, any path"`
+	}
+	Management struct {
+		Address Address `key:"management.address" env:"HAWSER_MANAGEMENT_ADDRESS" host:"BIND_HOSTNAME" default:"127.0.0.1:7626" doc:"/alive, /ready, /cluster/members"`
+	}
+
+	Cluster struct {
+		Address  Address       `key:"cluster.address" env:"HAWSER_CLUSTER_ADDRESS" host:"BIND_HOSTNAME" port:"REMOTE_PORT,BIND_REMOTE_PORT" default:"127.0.0.1:2551" doc:"node to node"`
+		Shards   int           `key:"cluster.number-of-shards" env:"CLUSTER_NUMBER_OF_SHARDS" default:"64" min:"1" max:"4096" doc:"shards of connections; fixed per database and checked at the start"`
+		LeaseTTL time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; also how long it rides out a database outage (three fifths of it)"`
+	}
+
+	Log struct {
+		Level  string `key:"log.level" env:"LOG_LEVEL" default:"info" oneof:"off,error,warn,info,debug,trace,all" doc:"least level of log lines, any case"`
+		Format string `key:"log.format" env:"HAWSER_LOG_FORMAT" default:"text" oneof:"text,json" doc:"form of log lines on standard error"`
+	}
+
+	Connection struct {
+		AllowedHostnames []string      `key:"connection.allowed-hostnames" env:"CONNECTIVITY_CONNECTION_ALLOWED_HOSTNAMES" default:"hono-endpoint" doc:"hosts that may be dialled whatever the blocked-… keys say"`
+		BlockedHostnames []string      `key:"connection.blocked-hostnames" env:"CONNECTIVITY_CONNECTION_BLOCKED_HOSTNAMES" default:"" doc:"hosts that connections must not reach; with any blocked-… key set, loopback, private, link-local and multicast addresses are blocked too (decision O7)"`
+		BlockedSubnets   []string      `key:"connection.blocked-subnets" env:"CONNECTIVITY_CONNECTION_BLOCKED_SUBNETS" default:"" doc:"CIDR ranges that connections must not reach, checked on the resolved address at every dial"`
+		BlockedHostRegex string        `key:"connection.blocked-host-regex" env:"CONNECTIVITY_CONNECTION_BLOCKED_HOST_REGEX" default:"" doc:"host names that connections must not reach; matches the whole name"`
+		MaxSources       int           `key:"connection.max-source-number" env:"CONNECTION_SOURCE_NUMBER" default:"4" min:"1" doc:"sources that a connection may have"`
+		MaxTargets       int           `key:"connection.max-target-number" env:"CONNECTION_TARGET_NUMBER" default:"4" min:"1" doc:"targets that a connection may have"`
+		ClientAskTimeout time.Duration `key:"connection.client-actor-ask-timeout" env:"CONNECTIVITY_CLIENT_ACTOR_ASK_TIMEOUT" default:"55s" min:"1s" doc:"how long open, close and modify wait for the broker clients"`
+		LocalAskTimeout  time.Duration `key:"connection.supervisor.local-ask.timeout" env:"CONNECTIVITY_SUPERVISOR_LOCAL_ASK_TIMEOUT" default:"50s" min:"1s" doc:"how long a command without ditto-sudo may take at its connection: 503 enforcement.timeout"`
+		BackoffMin       time.Duration `key:"connection.supervisor.exponential-backoff.min" env:"" default:"1s" min:"10ms" doc:"first pause before a failed connection entity recovers"`
+		BackoffMax       time.Duration `key:"connection.supervisor.exponential-backoff.max" env:"" default:"120s" min:"10ms" doc:"longest such pause"`
+		CorruptedTimeout time.Duration `key:"connection.supervisor.exponential-backoff.corrupted-receive-timeout" env:"" default:"600s" min:"1s" doc:"how long an entity whose stored data cannot be read answers 503 before it is read again"`
+		SnapshotInterval time.Duration `key:"connection.snapshot.interval" env:"CONNECTION_SNAPSHOT_INTERVAL" default:"15m" min:"1s" doc:"a changed connection takes a snapshot this often"`
+		SnapshotEvents   int           `key:"connection.snapshot.threshold" env:"CONNECTION_SNAPSHOT_THRESHOLD" default:"10" min:"1" doc:"a connection takes a snapshot every so many events"`
+		HistoricalHeader []string      `key:"connection.event.historical-headers-to-persist" env:"CONNECTION_EVENT_HISTORICAL_HEADERS_TO_PERSIST" default:"" doc:"headers of a command that its event keeps"`
+		InactiveInterval time.Duration `key:"connection.activity-check.inactive-interval" env:"CONNECTION_ACTIVITY_CHECK_INTERVAL" default:"45m" min:"1s" doc:"a closed connection nobody asked for leaves memory after this"`
+		DeletedInterval  time.Duration `key:"connection.activity-check.deleted-interval" env:"CONNECTION_ACTIVITY_CHECK_DELETED_INTERVAL" default:"5m" min:"1s" doc:"a deleted connection leaves memory after this"`
+		AckTimeout       time.Duration `key:"connection.acknowledgement.forwarder-fallback-timeout" env:"" default:"65s" min:"1s" doc:"longest wait for acknowledgements of a relayed signal"`
+		AckLifetime      time.Duration `key:"connection.acknowledgement.collector-fallback-lifetime" env:"" default:"100s" min:"1s" doc:"longest life of the collector that settles a consumed message"`
+		PriorityInterval time.Duration `key:"connection.priority-update-interval" env:"CONNECTIVITY_PRIORITY_UPDATE_INTERVAL" default:"24h" min:"1s" doc:"how often the priority of an open connection is written anew"`
+
+		MQTT struct {
+			MaxQueue          int           `key:"connection.mqtt.max-queue-size" env:"CONNECTIVITY_MQTT_MAX_QUEUE_SIZE" default:"1000" min:"1" doc:"messages that may wait to be published, per client; above it 503"`
+			CleanSession      bool          `key:"connection.mqtt.clean-session" env:"CONNECTIVITY_MQTT_CLEAN_SESSION" default:"false" doc:"default of specificConfig cleanSession"`
+			Redeliver         bool          `key:"connection.mqtt.reconnect-for-redelivery" env:"CONNECTIVITY_MQTT_RECONNECT_FOR_REDELIVERY" default:"false" doc:"default of specificConfig reconnectForRedelivery"`
+			RedeliverDelay    time.Duration `key:"connection.mqtt.reconnect-for-redelivery-delay" env:"CONNECTIVITY_MQTT_RECONNECT_FOR_REDELIVERY_DELAY" default:"10s" min:"1s" doc:"default of specificConfig reconnectForRedeliveryDelay"`
+			SeparatePublisher bool          `key:"connection.mqtt.separate-publisher-client" env:"CONNECTIVITY_MQTT_SEPARATE_PUBLISHER_CLIENT" default:"false" doc:"default of specificConfig separatePublisherClient"`
+		}
+	}
+
+	Client struct {
+		ConnectingMin       time.Duration `key:"client.connecting-min-timeout" env:"CONNECTIVITY_CLIENT_CONNECTING_MIN_TIMEOUT" default:"50s" min:"1s" doc:"limit of the first connect attempt; doubles per try"`
+		ConnectingMax       time.Duration `key:"client.connecting-max-timeout" env:"CONNECTIVITY_CLIENT_CONNECTING_MAX_TIMEOUT" default:"60m" min:"1s" doc:"largest such limit"`
+		ConnectingTries     int           `key:"client.connecting-max-tries" env:"CONNECTIVITY_CLIENT_CONNECTING_MAX_TRIES" default:"50" min:"1" doc:"failed attempts in a row after which a client waits for an open or modify"`
+		BackoffMin          time.Duration `key:"client.min-backoff" env:"CONNECTIVITY_CLIENT_MIN_BACKOFF" default:"5s" min:"1ms" doc:"pause before the first reconnect; doubles"`
+		BackoffMax          time.Duration `key:"client.max-backoff" env:"CONNECTIVITY_CLIENT_MAX_BACKOFF" default:"60m" min:"1ms" doc:"longest such pause"`
+		DisconnectingMax    time.Duration `key:"client.disconnecting-max-timeout" env:"CONNECTIVITY_CLIENT_DISCONNECTING_MAX_TIMEOUT" default:"5s" min:"10ms" doc:"a client that has not disconnected by then is cut off"`
+		AnnouncementTimeout time.Duration `key:"client.disconnect-announcement-timeout" env:"CONNECTIVITY_CLIENT_DISCONNECT_ANNOUNCEMENT_TIMEOUT" default:"3s" min:"1ms" doc:"pause between the closed announcement and disconnecting, where a target wants it"`
+		TestingTimeout      time.Duration `key:"client.testing-timeout" env:"CONNECTIVITY_CLIENT_TESTING_TIMEOUT" default:"10s" min:"10ms" doc:"limit of testConnection"`
+	}
+
+	Logger struct {
+		SuccessCapacity int           `key:"monitoring.logger.successCapacity" env:"CONNECTIVITY_LOGGER_SUCCESS_CAPACITY" default:"10" min:"1" doc:"entries kept per address and kind of success"`
+		FailureCapacity int           `key:"monitoring.logger.failureCapacity" env:"CONNECTIVITY_LOGGER_FAILURE_CAPACITY" default:"10" min:"1" doc:"entries kept per address and kind of failure"`
+		MaxLogSize      Size          `key:"monitoring.logger.maxLogSizeBytes" env:"CONNECTIVITY_LOGGER_MAX_LOG_SIZE_BYTES" default:"250000" min:"1" doc:"largest answer of retrieveConnectionLogs"`
+		LogDuration     time.Duration `key:"monitoring.logger.logDuration" env:"CONNECTIVITY_LOGGER_LOG_DURATION" default:"24h" min:"1s" doc:"how long connection logs stay enabled"`
+		CheckInterval   time.Duration `key:"monitoring.logger.loggingActiveCheckInterval" env:"CONNECTIVITY_LOGGER_ACTIVE_CHECK_INTERVAL" default:"5m" min:"1s" doc:"how often that is checked"`
+	}
+
+	Mapping struct {
+		SourceMappers    int `key:"mapping.mapper-limits.max-source-mappers" env:"" default:"10" min:"1" doc:"mappers that a source may have"`
+		TargetMappers    int `key:"mapping.mapper-limits.max-target-mappers" env:"" default:"10" min:"1" doc:"mappers that a target may have"`
+		InboundMessages  int `key:"mapping.mapper-limits.max-mapped-inbound-messages" env:"" default:"10" min:"1" doc:"signals that one mapper may make of one consumed message"`
+		OutboundMessages int `key:"mapping.mapper-limits.max-mapped-outbound-messages" env:"" default:"10" min:"1" doc:"messages that one mapper may make of one signal"`
+	}
+
+	Limits struct {
+		MessageSize Size `key:"limits.messages.max-size" env:"LIMITS_MESSAGES_MAX_SIZE" default:"250k" min:"1" doc:"largest value of a live message"`
+		HeadersSize Size `key:"limits.messages.headers-size" env:"LIMITS_MESSAGES_HEADERS_SIZE" default:"5k" min:"1" doc:"largest sum of a signal's headers"`
+	}
+
+	Reconnect struct {
+		Entities  int           `key:"persistence-ping.rate.entities" env:"RECONNECT_RATE_ENTITIES" default:"500" min:"1" doc:"open connections started per rate.frequency after a shard was taken over"`
+		Frequency time.Duration `key:"persistence-ping.rate.frequency" env:"RECONNECT_RATE_FREQUENCY" default:"1s" min:"1ms" doc:"see rate.entities"`
+		Interval  time.Duration `key:"persistence-ping.interval" env:"RECONNECT_INTERVAL" default:"10m" min:"1s" doc:"how often each open connection reports its live status (decision D16)"`
+	}
+
+	Standalone struct {
+		Authorization string  `key:"standalone.authorization" env:"HAWSER_STANDALONE_AUTHORIZATION" default:"shared-subject" oneof:"shared-subject,grants,open" doc:"who may receive a relayed signal: targets that share a subject with its source; those that grants names; everybody"`
+		Grants        []Grant `key:"standalone.grants" env:"HAWSER_STANDALONE_GRANTS" default:"[]" doc:"with authorization grants: list (in the environment: JSON) of {namespaces, read, write}; a namespace without entry is denied"`
+	}
+}
+
+// Grant is one entry of standalone.grants (contract runtime.md 14.2 B3): namespace patterns ("acme.*") and the subjects that
+// may read and write there.
+type Grant struct {
+	Namespaces []string `json:"namespaces"`
+	Read       []string `json:"read"`
+	Write      []string `json:"write"`
+}

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// check holds the rules that concern more than the form of one value.
+func (l *loader) check() {
+	c, from := &l.out.Config, l.out.Origins
+	if c.Instance == "" {
+		l.problem("instance", from["instance"], "must not be empty")
+	}
+	if c.DevOps.Secured && c.DevOps.Password.Empty() {
+		l.problem("devops.password", from["devops.password"], "must not be empty")
+	}
+	if c.DevOps.Secured && c.DevOps.StatusSecured && c.DevOps.StatusPassword.Empty() {
+		l.problem("devops.statusPassword", from["devops.statusPassword"], "must not be empty")
+	}
+	l.checkReach()
+	for _, subnet := range c.Connection.BlockedSubnets {
+		if _, err := netip.ParsePrefix(subnet); err != nil {
+			l.problem("connection.blocked-subnets", from["connection.blocked-subnets"], "is no list of ranges such as 10.0.0.0/8")
+			break
+		}
+	}
+	if _, err := regexp.Compile(c.Connection.BlockedHostRegex); err != nil {
+		l.problem("connection.blocked-host-regex", from["connection.blocked-host-regex"], "is no regular expression")
+	}
+	for _, pair := range []struct {
+		low, high       string
+		shorter, longer time.Duration
+	}{
+		{"client.min-backoff", "client.max-backoff", c.Client.BackoffMin, c.Client.BackoffMax},
+		{"client.connecting-min-timeout", "client.connecting-max-timeout", c.Client.ConnectingMin, c.Client.ConnectingMax},
+		{"connection.supervisor.exponential-backoff.min", "connection.supervisor.exponential-backoff.max", c.Connection.BackoffMin, c.Connection.BackoffMax},
+	} {
+		if pair.shorter > pair.longer {
+			l.problem(pair.low, from[pair.low], "is longer than "+pair.high)
+		}
+	}
+}
+
+// checkReach is decision O9: whoever can be reached from other machines has a password that somebody chose.
+func (l *loader) checkReach() {
+	c := &l.out.Config
+	if !c.DevOps.Secured || l.out.Origins["devops.password"] != "default" {
+		return
+	}
+	for _, a := range []struct {
+		key     string
+		address Address
+		off     bool
+	}{
+		{"http.address", c.HTTP.Address, false},
+		{"metrics.address", c.Metrics.Address, !c.Metrics.Enabled},
+		{"management.address", c.Management.Address, false},
+		{"cluster.address", c.Cluster.Address, false},
+	} {
+		if !a.off && a.address != "" && !a.address.Loopback() {
+			l.problem(a.key, l.out.Origins[a.key], string(a.address)+" can be reached from other machines: set DEVOPS_PASSWORD (or DEVOPS_SECURED=false)")
+			return
+		}
+	}
+}

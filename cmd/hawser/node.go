@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hawser/actors"
+	"hawser/actors/connection"
+	"hawser/cmd/hawser/config"
+	"hawser/gateway"
+	"hawser/gateway/devops"
+	"hawser/gateway/status"
+	"hawser/messages"
+	"hawser/persistence"
+)
+
+// node is one running Hawser: listeners, store, actors. `serve` and `demo` start the same.
+type node struct {
+	config   *config.Config
+	log      *slog.Logger
+	core     core
+	metrics  prometheus.Registerer
+	store    persistence.Store // nil until it is open
+	registry *prometheus.Registry
+	servers  struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
+}
+
+// core is the actors' node as soon as it runs. Until then, and once the node is leaving, commands find no lease and the
+// node is not ready, so that the listeners can be opened before the database has answered.
+type core struct {
+	node    atomic.Pointer[actors.Node]
+	leaving atomic.Bool
+	self    string // cluster address
+}
+
+// Ask implements gateway.Asker.
+func (c *core) Ask(ctx context.Context, target string, cmd messages.Command) (messages.Reply, error) {
+	n := c.node.Load()
+	if n == nil {
+		return messages.Reply{}, messages.ErrNoLease
+	}
+	return n.Ask(ctx, target, cmd)
+}
+
+// Ready implements status.Probe.
+func (c *core) Ready() error {
+	n := c.node.Load()
+	switch {
+	case c.leaving.Load():
+		return errors.New("the node is stopping")
+	case n == nil:
+		return errors.New("the node is starting")
+	case !n.Ready():
+		return errors.New("the node holds no lease")
+	}
+	return nil
+}
+
+// role is the one role of every member.
+const role = "connectivity"
+
+// Cluster implements status.Probe. The member that joined first is leader and oldest.
+func (c *core) Cluster() status.Cluster {
+	view := status.Cluster{SelfNode: c.self}
+	n := c.node.Load()
+	if n == nil {
+		return view
+	}
+	for _, m := range n.Members() {
+		member := status.Member{Node: m.Address, NodeUID: string(m.ID), Status: "Up", Roles: []string{role}}
+		if member.Node == "" {
+			member.Node = c.self
+		}
+		if m.Draining {
+			member.Status = "Leaving"
+		}
+		view.Members = append(view.Members, member)
+	}
+	if len(view.Members) > 0 {
+		oldest := view.Members[0].Node
+		view.Leader, view.Oldest, view.OldestPerRole = oldest, oldest, map[string]string{role: oldest}
+	}
+	return view
+}
+
+// startNode opens the listeners, then the store, then the actors. Its error is one line for the operator; nothing is left
+// open then.
+func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node, err error) {
+	n := &node{config: c, log: log, core: core{self: string(c.Cluster.Address)}}
+	n.registry, n.metrics = newRegistry(c.Metrics.Prefix)
+	defer func() {
+		if err != nil {
+			n.stop()
+		}
+	}()
+	if err := n.listen(); err != nil {
+		return nil, err
+	}
+	observed := newStoreMetrics()
+	n.metrics.MustRegister(observed.took, observed.rows)
+	if n.store, err = openStore(ctx, c, log, observed.observe); err != nil {
+		return nil, err
+	}
+	options, err := nodeOptions(c, n.store, log)
+	if err != nil {
+		return nil, err
+	}
+	running, err := actors.Start(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	n.metrics.MustRegister(running.Monitor())
+	if entities, ok := any(running).(interface{ Metrics() *connection.Metrics }); ok {
+		n.metrics.MustRegister(entities.Metrics())
+	}
+	n.core.node.Store(running)
+	log.Info("started", "api", n.apiURL(), "management", "http://"+n.servers.management.Addr().String(), "metrics", n.metricsURL(), "store", storeName(c), "version", version())
+	return n, nil
+}
+
+// listen binds all addresses before it serves any, so that a taken one is found first.
+func (n *node) listen() error {
+	c := n.config
+	var bound []net.Listener
+	bind := func(purpose string, address config.Address) (net.Listener, error) {
+		l, err := gateway.Listen(purpose, string(address))
+		if err != nil {
+			for _, other := range bound {
+				_ = other.Close()
+			}
+			return nil, err
+		}
+		bound = append(bound, l)
+		return l, nil
+	}
+	api, err := bind("API (http.address)", c.HTTP.Address)
+	if err != nil {
+		return err
+	}
+	management, err := bind("management (management.address)", c.Management.Address)
+	if err != nil {
+		return err
+	}
+	if c.Metrics.Enabled {
+		metrics, err := bind("metrics (metrics.address)", c.Metrics.Address)
+		if err != nil {
+			return err
+		}
+		n.servers.metrics = gateway.Serve(metrics, status.Metrics(n.registry, n.log), gateway.Limits{Answer: 30 * time.Second}, n.log)
+	}
+	n.servers.management = gateway.Serve(management, status.Management(&n.core), gateway.Limits{Answer: 10 * time.Second}, n.log)
+	n.servers.api = gateway.Serve(api, n.api(), gateway.Limits{Idle: c.HTTP.IdleTimeout, Answer: c.HTTP.RequestTimeout + 15*time.Second}, n.log)
+	return nil
+}
+
+// api is the handler of the API's address. Below /overall nothing is there yet but its realm.
+func (n *node) api() http.Handler {
+	c := n.config
+	var operators, observers *gateway.Realm
+	if c.DevOps.Secured {
+		operators = gateway.NewRealm(gateway.RealmDevOps, c.DevOps.Password.Reveal())
+		if c.DevOps.StatusSecured {
+			observers = gateway.NewRealm(gateway.RealmStatus, c.DevOps.Password.Reveal(), c.DevOps.StatusPassword.Reveal())
+		}
+	}
+	handler := devops.NewHandler(devops.Options{
+		Asker: &n.core, Instance: c.Instance, Targets: []devops.Target{{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs}},
+		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, Log: n.log,
+	})
+	return gateway.NewAPI(int64(c.HTTP.MaxBody), n.log,
+		gateway.Route{Segment: "devops", Realm: operators, Handler: handler},
+		gateway.Route{Segment: "overall", Realm: observers, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { gateway.WriteNotFound(w) })},
+	)
+}
+
+func (n *node) apiURL() string { return "http://" + n.servers.api.Addr().String() }
+
+func (n *node) metricsURL() string {
+	if n.servers.metrics == nil {
+		return "off"
+	}
+	return "http://" + n.servers.metrics.Addr().String()
+}
+
+// failed is closed when the API's listener has failed: a node that cannot be reached ends.
+func (n *node) failed() <-chan struct{} { return n.servers.api.Done() }
+
+// failure says why, after failed.
+func (n *node) failure() error { return n.servers.api.Err() }
+
+// stop ends the node in order (contract operations.md 6.5): not ready any more, no new requests, connections disconnect and
+// the lease is given back while running requests end, then the store. What takes longer than it may is cut off.
+func (n *node) stop() {
+	n.core.leaving.Store(true)
+	n.log.Info("stopping")
+	ctx, cancel := context.WithTimeout(context.Background(), n.config.HTTP.ShutdownTimeout)
+	defer cancel()
+	var problems []string
+	var all sync.WaitGroup
+	if n.servers.api != nil {
+		all.Go(func() {
+			if err := n.servers.api.Shutdown(ctx); err != nil {
+				problems = append(problems, err.Error())
+			}
+		})
+	}
+	if running := n.core.node.Load(); running != nil {
+		running.Stop()
+	}
+	all.Wait()
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	brief, done := context.WithTimeout(context.Background(), time.Second)
+	defer done()
+	for _, s := range []*gateway.Server{n.servers.management, n.servers.metrics} {
+		if s != nil {
+			_ = s.Shutdown(brief) // a probe or a scrape that is cut off is asked again
+		}
+	}
+	if len(problems) > 0 {
+		n.log.Warn("stopped, but not in order", "problems", strings.Join(problems, "; "))
+		return
+	}
+	n.log.Info("stopped")
+}

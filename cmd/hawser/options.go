@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"hawser/actors"
+	"hawser/actors/client"
+	"hawser/actors/client/mqtt"
+	"hawser/actors/connection"
+	"hawser/actors/monitor"
+	"hawser/actors/signals"
+	"hawser/cmd/hawser/config"
+	"hawser/messages"
+	"hawser/messages/mapping"
+	"hawser/messages/validation"
+	"hawser/persistence"
+)
+
+// resolveWithin bounds looking up a host name while a connection is validated.
+const resolveWithin = 3 * time.Second
+
+// nodeOptions says where each key of the configuration goes.
+func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (actors.Options, error) {
+	hosts, err := client.ParseHostRules(strings.Join(c.Connection.AllowedHostnames, ","), strings.Join(c.Connection.BlockedHostnames, ","),
+		strings.Join(c.Connection.BlockedSubnets, ","), c.Connection.BlockedHostRegex)
+	if err != nil {
+		return actors.Options{}, err
+	}
+	limits := mapping.Limits{
+		MaxInbound: c.Mapping.InboundMessages, MaxOutbound: c.Mapping.OutboundMessages,
+		MaxHeaderBytes: int(c.Limits.HeadersSize), MaxMessageBytes: int(c.Limits.MessageSize),
+	}
+	rules := validation.Rules{
+		MaxSources: c.Connection.MaxSources, MaxTargets: c.Connection.MaxTargets,
+		MaxSourceMappers: c.Mapping.SourceMappers, MaxTargetMappers: c.Mapping.TargetMappers, Mapping: limits,
+		Host: func(host string) error {
+			ctx, cancel := context.WithTimeout(context.Background(), resolveWithin)
+			defer cancel()
+			return hosts.Check(ctx, host)
+		},
+	}
+	return actors.Options{
+		Store: store, Exclusive: c.Postgres.URL.Empty(), Instance: c.Instance, Shards: c.Cluster.Shards, TTL: c.Cluster.LeaseTTL,
+		Transports: map[messages.ConnectionType]client.Factory{
+			messages.TypeMQTT: mqtt.Factory(mqtt.Config{
+				CleanSession: c.Connection.MQTT.CleanSession, SeparatePublisherClient: c.Connection.MQTT.SeparatePublisher,
+				ReconnectForRedelivery: c.Connection.MQTT.Redeliver, ReconnectForRedeliveryDelay: c.Connection.MQTT.RedeliverDelay,
+				MaxQueueSize: c.Connection.MQTT.MaxQueue, Log: log,
+			}),
+		},
+		Rules: connection.Rules{
+			Validate: rules.Validate, SnapshotThreshold: int64(c.Connection.SnapshotEvents), HistoricalHeaders: c.Connection.HistoricalHeader,
+		},
+		Timings: connection.Timings{
+			LocalAsk: c.Connection.LocalAskTimeout, ClientAsk: c.Connection.ClientAskTimeout, SnapshotInterval: c.Connection.SnapshotInterval,
+			InactiveInterval: c.Connection.InactiveInterval, DeletedInterval: c.Connection.DeletedInterval,
+			PriorityInterval: c.Connection.PriorityInterval, LogCheckInterval: c.Logger.CheckInterval, LiveStatusInterval: c.Reconnect.Interval,
+			BackoffMin: c.Connection.BackoffMin, BackoffMax: c.Connection.BackoffMax, CorruptedTimeout: c.Connection.CorruptedTimeout,
+		},
+		Client: client.Settings{
+			ConnectingMinTimeout: c.Client.ConnectingMin, ConnectingMaxTimeout: c.Client.ConnectingMax, ConnectingMaxTries: c.Client.ConnectingTries,
+			MinBackoff: c.Client.BackoffMin, MaxBackoff: c.Client.BackoffMax,
+			DisconnectAnnouncementTimeout: c.Client.AnnouncementTimeout, DisconnectingMaxTimeout: c.Client.DisconnectingMax,
+			TestingTimeout: c.Client.TestingTimeout,
+		},
+		Monitor: monitor.Options{
+			SuccessCapacity: c.Logger.SuccessCapacity, FailureCapacity: c.Logger.FailureCapacity,
+			MaxLogSizeBytes: int(c.Logger.MaxLogSize), LogDuration: c.Logger.LogDuration,
+		},
+		Hosts: hosts,
+		Signals: signals.Options{
+			Authorizer: authorizer(c), Limits: limits, AcknowledgementTimeout: c.Connection.AckTimeout, CollectorLifetime: c.Connection.AckLifetime, Log: log,
+		},
+		OpenRate: actors.Rate{Entities: c.Reconnect.Entities, Every: c.Reconnect.Frequency},
+		Log:      log,
+	}, nil
+}
+
+// authorizer says who may receive relayed signals (contract runtime.md 14.2 B).
+func authorizer(c *config.Config) signals.Authorizer {
+	switch c.Standalone.Authorization {
+	case "grants":
+		grants := make(signals.Grants, 0, len(c.Standalone.Grants))
+		for _, g := range c.Standalone.Grants {
+			grants = append(grants, signals.Grant{Namespaces: g.Namespaces, Read: g.Read, Write: g.Write})
+		}
+		return grants
+	case "open":
+		return signals.Open{}
+	}
+	return signals.SharedSubject{}
+}

@@ -1,0 +1,4 @@
+// Package persistencetest is what every store must pass, and the databases to pass it on.
+//
+// Read first: Schema (a fresh PostgreSQL schema for one test), then Exercise and Backend.
+package persistencetest

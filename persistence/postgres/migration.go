@@ -1,0 +1,102 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"hawser/persistence"
+)
+
+// tables that a migration walks, by the name the caller gives: nothing else reaches the SQL.
+var tables = map[persistence.Table]string{persistence.TableJournal: "journal", persistence.TableSnapshots: "snapshots"}
+
+// MigrationProgress reads a progress document: see persistence.Migrations.
+func (s *Store) MigrationProgress(ctx context.Context, name string) (json.RawMessage, error) {
+	var progress []byte
+	err := s.pool.QueryRow(ctx, `select progress::text from migrations where name = $1`, name).Scan(&progress)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return progress, failed("read the progress of a migration", err)
+}
+
+const saveProgress = `insert into migrations (name, progress) values ($1, $2::text::jsonb)
+	on conflict (name) do update set progress = excluded.progress`
+
+// SaveProgress stores a progress document: see persistence.Migrations.
+func (s *Store) SaveProgress(ctx context.Context, name string, progress json.RawMessage) error {
+	_, err := s.pool.Exec(ctx, saveProgress, name, string(progress))
+	return refused("save the progress of a migration", err)
+}
+
+// RowsAfter reads documents in order of their id: see persistence.Migrations.
+func (s *Store) RowsAfter(ctx context.Context, t persistence.Table, after int64, limit int) ([]persistence.Row, error) {
+	table, ok := tables[t]
+	if !ok {
+		return nil, fmt.Errorf("postgres: no table %q to migrate", t)
+	}
+	rows, err := s.pool.Query(ctx, `select id, pid, payload::text from `+table+` where id > $1 order by id limit $2`, after, limit)
+	if err != nil {
+		return nil, failed("read documents", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (persistence.Row, error) {
+		var r persistence.Row
+		var payload []byte
+		err := row.Scan(&r.ID, &r.PID, &payload)
+		r.Payload = payload
+		return r, err
+	})
+	return found, failed("read documents", err)
+}
+
+// ApplyBatch writes one batch of a migration: see persistence.Migrations.
+func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table, updates []persistence.RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error {
+	table, ok := tables[t]
+	if !ok {
+		return fmt.Errorf("postgres: no table %q to migrate", t)
+	}
+	ids, old, now := make([]int64, len(updates)), make([]string, len(updates)), make([]string, len(updates))
+	for i, u := range updates {
+		ids[i], old[i], now[i] = u.ID, string(u.Old), string(u.New)
+	}
+	var own error // the caller's, which is returned as it is
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `with w as (select * from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality as w(id, old, new, ord)),
+			l as (select t.id from `+table+` t where t.id = any($1) order by t.id for update)
+			update `+table+` t set payload = w.new::jsonb from w, l where t.id = w.id and l.id = w.id and t.payload = w.old::jsonb returning w.ord`, ids, old, now)
+		if err != nil {
+			return err
+		}
+		ords, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			return err
+		}
+		changed := make([]bool, len(updates))
+		for _, ord := range ords {
+			changed[ord-1] = true
+		}
+		document, err := progress(changed)
+		if err != nil {
+			own = err
+			return err
+		}
+		_, err = tx.Exec(ctx, saveProgress, name, string(document))
+		return err
+	})
+	if own != nil {
+		return own
+	}
+	return refused("apply a batch of a migration", err)
+}
+
+// refused is failed, with the store's word for data that the server did not take.
+func refused(what string, err error) error {
+	if r := refusal(err); r != nil {
+		return r
+	}
+	return failed(what, err)
+}
