@@ -55,7 +55,9 @@ func TestMapperDrops(t *testing.T) {
 			}
 		}
 		to := n.open(connection("to", dropping, withSource(func(s *messages.Source) { s.DeclaredAcks = []string{"to:app"} }),
-			withTarget(func(t *messages.Target) { t.PayloadMapping, t.IssuedAcknowledgementLabel = []string{"never"}, "to:stored" })))
+			withTarget(func(t *messages.Target) {
+				t.PayloadMapping, t.IssuedAcknowledgementLabel = []string{"never"}, "to:stored"
+			})))
 		m := from.consume(liveMessage("correlation-id", "c1", "requested-acks", `["to:stored","to:app"]`, "response-required", "false", "timeout", "2s"))
 		to.nothing()
 		m.want(client.Settle) // both came, at once

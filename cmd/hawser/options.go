@@ -29,10 +29,9 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 	if err != nil {
 		return actors.Options{}, err
 	}
-	limits := mapping.Limits{
-		MaxInbound: c.Mapping.InboundMessages, MaxOutbound: c.Mapping.OutboundMessages,
-		MaxHeaderBytes: int(c.Limits.HeadersSize), MaxMessageBytes: int(c.Limits.MessageSize),
-	}
+	limits := mapping.DefaultLimits
+	limits.MaxInbound, limits.MaxOutbound = c.Mapping.InboundMessages, c.Mapping.OutboundMessages
+	limits.MaxHeaderBytes, limits.MaxSubjects, limits.MaxMessageBytes = int(c.Limits.HeadersSize), c.Limits.Subjects, int(c.Limits.MessageSize)
 	rules := validation.Rules{
 		MaxSources: c.Connection.MaxSources, MaxTargets: c.Connection.MaxTargets,
 		MaxSourceMappers: c.Mapping.SourceMappers, MaxTargetMappers: c.Mapping.TargetMappers, Mapping: limits,

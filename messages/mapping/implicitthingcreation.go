@@ -117,9 +117,6 @@ func resolveTree(v any, s placeholder.Source) (any, error) {
 
 func (i *implicitThingCreation) Inbound(ctx Context, m *External) ([]*protocol.Envelope, error) {
 	v := &Values{Headers: m.Headers, Subjects: ctx.Subjects, Now: ctx.Now}
-	if v.Headers == nil {
-		v.Headers = messages.Headers{}
-	}
 	resolved, err := resolveTree(i.thing, v)
 	if err != nil {
 		return nil, err

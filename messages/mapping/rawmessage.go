@@ -58,9 +58,6 @@ func newRawMessage(o options) (Mapper, error) {
 
 func (r *rawMessage) Inbound(ctx Context, m *External) ([]*protocol.Envelope, error) {
 	v := &Values{Headers: m.Headers, Subjects: ctx.Subjects, ConnectionID: ctx.ConnectionID, Now: ctx.Now}
-	if v.Headers == nil {
-		v.Headers = messages.Headers{}
-	}
 	header := func(name string) string {
 		value, ok := r.incoming[name].Resolve(v)
 		if !ok {

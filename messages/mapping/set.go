@@ -135,9 +135,6 @@ func (s *Set) inbound(result *Inbound, ctx Context, m *External) {
 	}
 	if len(d.incoming) > 0 {
 		v := Values{Headers: m.Headers, Subjects: ctx.Subjects, ConnectionID: ctx.ConnectionID, Now: ctx.Now}
-		if v.Headers == nil {
-			v.Headers = messages.Headers{}
-		}
 		ok, err := holds(d.incoming, &v)
 		if err != nil {
 			fail(err)
@@ -243,7 +240,11 @@ func (in *Inbound) ErrorEnvelope(m *External) *protocol.Envelope {
 	var topic *protocol.Topic
 	var headers messages.Headers
 	if in.Partial != nil {
-		headers = in.Partial.Headers
+		headers = in.Partial.Headers.Clone()
+		protocol.FilterInbound(headers)
+		if in.Err.Code == protocol.CodeHeadersTooLarge { // or the answer would be too large as well
+			headers = messages.Headers{messages.HeaderCorrelationID: headers[messages.HeaderCorrelationID]}
+		}
 		if in.Partial.Topic.Name != "" {
 			topic = &in.Partial.Topic
 		}

@@ -46,9 +46,6 @@ func (u *updateTwin) Inbound(ctx Context, m *External) ([]*protocol.Envelope, er
 		return nil, nil
 	}
 	v := &Values{Headers: m.Headers, Subjects: ctx.Subjects, Now: ctx.Now}
-	if v.Headers == nil {
-		v.Headers = messages.Headers{}
-	}
 	h := messages.Headers{}
 	for name, t := range u.headers {
 		value, ok := t.Resolve(v)

@@ -120,6 +120,7 @@ type Config struct {
 	Limits struct {
 		MessageSize Size `key:"limits.messages.max-size" env:"LIMITS_MESSAGES_MAX_SIZE" default:"250k" min:"1" doc:"largest value of a live message"`
 		HeadersSize Size `key:"limits.messages.headers-size" env:"LIMITS_MESSAGES_HEADERS_SIZE" default:"5k" min:"1" doc:"largest sum of a signal's headers"`
+		Subjects    int  `key:"limits.messages.auth-subjects-count" env:"LIMITS_MESSAGES_AUTH_SUBJECTS_COUNT" default:"100" min:"1" doc:"most authorization subjects of a signal"`
 	}
 
 	Reconnect struct {
