@@ -25,6 +25,10 @@ demo: build ## the service with an in-process broker, relaying before your eyes,
 run: build ## just the service on its embedded store under ./data
 	@$(BIN) serve
 
+.PHONY: cluster
+cluster: servers build ## three nodes as plain processes on a private PostgreSQL, with a Mosquitto; Ctrl-C ends it
+	@deploy/cluster
+
 .PHONY: servers
 servers: ## check that PostgreSQL and Mosquitto are there for the tests, install them where that is allowed
 	@.ci/servers

@@ -120,9 +120,14 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	return n, nil
 }
 
-// join opens the doors between the nodes.
+// join opens the doors between the nodes. Remote comes first: an actor that is spawned before has a PID without address, to
+// which no other node can answer.
 func (n *Node) join() (err error) {
 	n.sockets = newPeerSockets()
+	n.cluster, err = startCluster(n.system, *n.opts.Cluster, []string{persistence.KindConnection}, &n.provider, &lookup{n.owner}, n.sockets)
+	if err != nil {
+		return err
+	}
 	if n.wire, err = newWire(n.system, n.log); err != nil {
 		return err
 	}
@@ -135,8 +140,7 @@ func (n *Node) join() (err error) {
 			n.wire.abandon(e.Address)
 		}
 	})
-	n.cluster, err = startCluster(n.system, *n.opts.Cluster, []string{persistence.KindConnection}, &n.provider, &lookup{n.owner}, n.sockets)
-	return err
+	return nil
 }
 
 // owner is where the owner of an identity's shard is reached.

@@ -43,6 +43,7 @@ func TestReplies(t *testing.T) {
 		{"ids", IDsReply([]string{"a", "b"}), 200, `{"type":"connectivity.responses:retrieveAllConnectionIds","status":200,"connectionIds":["a","b"]}`},
 		{"no ids", IDsReply(nil), 200, `{"type":"connectivity.responses:retrieveAllConnectionIds","status":200,"connectionIds":[]}`},
 		{"ids by tag", IDsByTagReply([]string{"a"}), 200, `{"type":"connectivity.sudo.responses:sudoRetrieveConnectionIdsByTag","status":200,"connectionIds":["a"]}`},
+		{"ids failed", IDsFailedReply(), 500, `{"type":"connectivity.responses:errorResponse","status":500,"payload":` + string(ErrorReply(NewInternalError()).Body) + `}`},
 		{"cleanup", CleanupReply("plant-7", 200), 200, `{"type":"cleanup.sudo.responses:cleanupPersistence","status":200,"entityType":"connection","entityId":"plant-7"}`},
 		{"cleanup failed", CleanupReply("plant-7", 500), 500, `{"type":"cleanup.sudo.responses:cleanupPersistence","status":500,"entityType":"connection","entityId":"plant-7"}`},
 		{"inspected", InspectedReply(RetrieveConnectionLogs, "plant-7", json.RawMessage(`{"connectionLogs":[]}`)), 200, `{"type":"connectivity.responses:retrieveConnectionLogs","status":200,"connectionId":"plant-7","connectionLogs":[]}`},

@@ -136,11 +136,7 @@ func (c Codec) event(row persistence.Event) (messages.Event, error) {
 }
 
 func (c Codec) encodeEvent(e messages.Event) (json.RawMessage, error) {
-	payload, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
-	}
-	return c.seal(payload)
+	return c.seal(e.AppendJSON(nil))
 }
 
 // encodeSnapshot renders the snapshot of s: the connection with hidden members, or the mark of a deleted one (6.4).

@@ -56,7 +56,7 @@ func TestHeaders(t *testing.T) {
 	from := n.open(connection("from", withSource(func(s *messages.Source) {
 		s.HeaderMapping = map[string]string{
 			"correlation-id": "mapped-{{header:device_id}}", "nothing": "{{header:absent}}", "Mapped": "{{topic:subject}}",
-			"ditto-origin": "forged", "deleted": "{{header:device_id | fn:delete() | fn:default('x')}}",
+			"ditto-origin": "forged", "etag": "forged", "deleted": "{{header:device_id | fn:delete() | fn:default('x')}}",
 		}
 	})))
 	to := n.open(connection("to", withTarget()))
@@ -77,7 +77,7 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%s: %q, want %q (R7, R8)", name, got, want)
 		}
 	}
-	for _, name := range []string{"ditto-origin", "ditto-auth-context", "nothing", "deleted"} {
+	for _, name := range []string{"ditto-origin", "etag", "ditto-auth-context", "nothing", "deleted"} {
 		if v, there := first.Headers[name]; there {
 			t.Errorf("%s: %q is there (R6, R10, R41)", name, v)
 		}

@@ -267,6 +267,7 @@ func TestWaitForRoomEnds(t *testing.T) {
 				if len(to.receiver.waiting) != 0 {
 					t.Error("somebody still waits")
 				}
+				to.wantValues("1")
 			})
 		})
 	}
@@ -353,8 +354,9 @@ func TestLeave(t *testing.T) {
 		n := newNode(t, Options{})
 		defer n.hub.Close()
 		from := n.open(connection("from", withSource()))
-		to, expected := n.open(connection("to", withTarget())), connection("expected", withTarget())
-		n.hub.Expect([]persistence.IndexRow{{ID: "expected", Interest: Interest(expected)}})
+		n.hub.Expect([]persistence.IndexRow{{ID: "expected", Interest: Interest(connection("expected", withTarget()))}})
+		held := from.consume(liveEvent(0))
+		to := n.open(connection("to", withTarget()))
 		to.broker.set(func(b *broker) { b.slow = true })
 		relayed, request := from.consume(liveEvent(1)), from.consume(liveMessage("correlation-id", "c1"))
 		n.hub.Leave()
@@ -364,7 +366,7 @@ func TestLeave(t *testing.T) {
 		to.Detach(false)
 		from.Detach(false)
 		pass(2 * time.Minute)
-		for _, m := range []*message{relayed, request, late} {
+		for _, m := range []*message{held, relayed, request, late} {
 			m.unsettled()
 		}
 		// The hub still works: the node came back.

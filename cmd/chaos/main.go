@@ -255,7 +255,7 @@ func writeJSON(file string, out io.Writer, rep report) error {
 
 // playStage makes a cluster and plays the rounds of its scenarios.
 func playStage(ctx context.Context, o options, st stage, dir, logs, binary string, run *int, out io.Writer) (results []result, skipped []summary, err error) {
-	network, err := chooseNetwork(ctx, st.network, o.postgres != "", understands(ctx, binary, "HAWSER_CLUSTER_ADVERTISED"))
+	network, err := chooseNetwork(ctx, st.network, o.postgres != "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -311,10 +311,4 @@ func keepHistory(file string, r result) error {
 		return err
 	}
 	return os.WriteFile(file, b, 0o644)
-}
-
-// understands reports whether a binary knows an environment variable: it refuses to start with one that it does not.
-func understands(ctx context.Context, binary, variable string) bool {
-	out, err := exec.CommandContext(ctx, binary, "config", "doc").CombinedOutput()
-	return err == nil && strings.Contains(string(out), variable)
 }

@@ -118,9 +118,8 @@ func inodeOf(table string, local netip.AddrPort) string {
 	return ""
 }
 
-// chooseNetwork makes the network that was asked for; auto is namespaces for root, else proxies. advertises says that nodes
-// can be told to advertise another cluster address than they listen on.
-func chooseNetwork(ctx context.Context, kind string, given, advertises bool) (network, error) {
+// chooseNetwork makes the network that was asked for; auto is namespaces for root, else proxies.
+func chooseNetwork(ctx context.Context, kind string, given bool) (network, error) {
 	if kind == "auto" {
 		kind = "proxies"
 		if os.Getuid() == 0 && !given {
@@ -131,7 +130,7 @@ func chooseNetwork(ctx context.Context, kind string, given, advertises bool) (ne
 	case "loopback":
 		return loopback{}, nil
 	case "proxies":
-		return newProxies(advertises), nil
+		return newProxies(), nil
 	case "namespaces":
 		return newNamespaces(ctx)
 	}

@@ -37,7 +37,7 @@ func echo(t *testing.T, address string) string {
 // TestProxiesCut: bytes wait while a node is cut, nobody is told, and go on afterwards; other nodes are not concerned.
 func TestProxiesCut(t *testing.T) {
 	server := echo(t, "127.0.0.1:0")
-	p := newProxies(true)
+	p := newProxies()
 	defer p.close()
 	var conns []net.Conn
 	for index := 1; index <= 2; index++ {

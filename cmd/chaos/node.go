@@ -181,6 +181,7 @@ func newNode(index int, at place, binary, dir, logs, database string, extra []st
 		"INSTANCE_INDEX=" + name, "DEVOPS_PASSWORD=" + password, "HAWSER_DATA_DIR=" + data, "HAWSER_POSTGRES_URL=" + database,
 		"HAWSER_HTTP_ADDRESS=" + at.http, "HAWSER_MANAGEMENT_ADDRESS=" + at.management,
 		"HAWSER_METRICS_ADDRESS=" + at.metrics, "HAWSER_CLUSTER_ADDRESS=" + at.cluster,
+		"HAWSER_CLUSTER_PLAINTEXT=true", // the namespaces lead nowhere else
 		// Each event then names the command that made it.
 		"CONNECTION_EVENT_HISTORICAL_HEADERS_TO_PERSIST=correlation-id",
 	}

@@ -14,8 +14,6 @@ import (
 // after the cut, as TCP's own retransmission does; new links are taken and hang.
 type proxies struct {
 	loopback
-	advertises bool
-
 	mu    sync.Mutex
 	cond  *sync.Cond
 	cutAt map[int]links
@@ -23,16 +21,15 @@ type proxies struct {
 	pipes []*pipe
 }
 
-func newProxies(advertises bool) *proxies {
-	p := &proxies{advertises: advertises, cutAt: map[int]links{}, pids: map[int]int{}}
+func newProxies() *proxies {
+	p := &proxies{cutAt: map[int]links{}, pids: map[int]int{}}
 	p.cond = sync.NewCond(&p.mu)
 	return p
 }
 
 func (p *proxies) name() string { return "proxies" }
 
-// cuts: peers come through the relay only if a node advertises it.
-func (p *proxies) cuts(l links) bool { return p.advertises || l&toPeers == 0 }
+func (p *proxies) cuts(links) bool { return true }
 
 func (p *proxies) place(index int, postgres string) (place, error) {
 	at, err := p.loopback.place(index, postgres)
@@ -45,10 +42,6 @@ func (p *proxies) place(index int, postgres string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	at.postgres = database
-	if !p.advertises {
-		return at, nil
-	}
 	peers, err := p.pipe(at.cluster, func(c net.Conn) func() bool {
 		other := p.dialler(c)
 		return func() bool { return (p.cutAt[index]|p.cutAt[other])&toPeers != 0 }
@@ -56,7 +49,7 @@ func (p *proxies) place(index int, postgres string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	at.advertised = peers
+	at.postgres, at.advertised = database, peers
 	return at, nil
 }
 

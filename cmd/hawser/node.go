@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +40,7 @@ type node struct {
 type core struct {
 	node    atomic.Pointer[actors.Node]
 	leaving atomic.Bool
-	self    string // cluster address
+	self    string // address of this node in the cluster
 }
 
 // Ask implements gateway.Asker.
@@ -96,7 +96,7 @@ func (c *core) Cluster() status.Cluster {
 // startNode opens the listeners, then the store, then the actors. Its error is one line for the operator; nothing is left
 // open then.
 func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, core: core{self: string(c.Cluster.Address)}}
+	n := &node{config: c, log: log, core: core{self: cmp.Or(c.Cluster.Advertised, string(c.Cluster.Address))}}
 	n.registry, n.metrics = newRegistry(c.Metrics.Prefix)
 	defer func() {
 		if err != nil {
@@ -198,26 +198,27 @@ func (n *node) failed() <-chan struct{} { return n.servers.api.Done() }
 // failure says why, after failed.
 func (n *node) failure() error { return n.servers.api.Err() }
 
-// stop ends the node in order (contract operations.md 6.5): not ready any more, no new requests, connections disconnect and
-// the lease is given back while running requests end, then the store. What takes longer than it may is cut off.
+// stop ends the node in order (contract operations.md 6.5): not ready any more; the connections go to the other nodes, and
+// commands that still arrive with them; then no new requests, the running ones end, the node leaves, the store is closed.
+// What takes longer than it may is cut off.
 func (n *node) stop() {
 	n.core.leaving.Store(true)
 	n.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), n.config.HTTP.ShutdownTimeout)
 	defer cancel()
 	var problems []string
-	var all sync.WaitGroup
-	if n.servers.api != nil {
-		all.Go(func() {
-			if err := n.servers.api.Shutdown(ctx); err != nil {
-				problems = append(problems, err.Error())
-			}
-		})
+	running := n.core.node.Load()
+	if running != nil {
+		running.Drain()
 	}
-	if running := n.core.node.Load(); running != nil {
+	if n.servers.api != nil {
+		if err := n.servers.api.Shutdown(ctx); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	if running != nil {
 		running.Stop()
 	}
-	all.Wait()
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
 			problems = append(problems, err.Error())

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -41,8 +45,12 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 			return hosts.Check(ctx, host)
 		},
 	}
+	cluster, err := clusterOptions(c)
+	if err != nil {
+		return actors.Options{}, err
+	}
 	return actors.Options{
-		Store: store, Exclusive: c.Postgres.URL.Empty(), Instance: c.Instance, Shards: c.Cluster.Shards, TTL: c.Cluster.LeaseTTL,
+		Cluster: cluster, Store: store, Exclusive: c.Postgres.URL.Empty(), Instance: c.Instance, Shards: c.Cluster.Shards, TTL: c.Cluster.LeaseTTL,
 		Transports: map[messages.ConnectionType]client.Factory{
 			messages.TypeMQTT: mqtt.Factory(mqtt.Config{
 				CleanSession: c.Connection.MQTT.CleanSession, SeparatePublisherClient: c.Connection.MQTT.SeparatePublisher,
@@ -76,6 +84,35 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 		OpenRate: actors.Rate{Entities: c.Reconnect.Entities, Every: c.Reconnect.Frequency},
 		Log:      log,
 	}, nil
+}
+
+// clusterOptions says how other nodes on the same database reach this one; nil on the embedded store.
+func clusterOptions(c *config.Config) (*actors.ClusterOptions, error) {
+	if c.Postgres.URL.Empty() {
+		return nil, nil
+	}
+	o := &actors.ClusterOptions{Bind: string(c.Cluster.Address), Advertised: c.Cluster.Advertised}
+	files := c.Cluster.TLS
+	if files.Cert == "" {
+		return o, nil
+	}
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.tls.cert, cluster.tls.key: %w", err)
+	}
+	pem, err := os.ReadFile(files.CA)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.tls.ca: %w", err)
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cluster.tls.ca: no certificate in %s", files.CA)
+	}
+	o.TLS = &tls.Config{
+		Certificates: []tls.Certificate{pair}, RootCAs: authorities, ClientCAs: authorities,
+		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
+	}
+	return o, nil
 }
 
 // authorizer says who may receive relayed signals (contract runtime.md 14.2 B).

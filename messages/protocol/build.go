@@ -170,7 +170,7 @@ func parseAck(label string, raw json.RawMessage) (Ack, error) {
 		case "payload":
 			ack.Payload = value
 		case "headers":
-			ack.Headers, err = parseHeaders(value)
+			ack.Headers, _, err = parseHeaders(value, 0, maxDepth)
 		}
 		if err != nil {
 			return ack, err

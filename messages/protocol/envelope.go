@@ -39,21 +39,32 @@ func Parse(payload []byte) (*Envelope, error) {
 	if start >= len(payload) || payload[start] != '{' {
 		return nil, invalidJSON("it is no JSON object")
 	}
-	var topic, path, headers, value, extra, status, revision, timestamp, metadata, fields []byte
+	e := &Envelope{}
+	var topic, path, value, extra, status, revision, timestamp, metadata, fields []byte
+	var headersErr error
 	m := members(payload, start, maxDepth)
-	for m.next() {
-		raw := payload[m.from:m.to:m.to]
+	for m.begin() {
 		key := m.key
 		if m.keyEscaped {
 			key = []byte(m.name())
 		}
+		if string(key) == "headers" { // read in the same go, all else later: of equal keys the last wins
+			var end int
+			e.Headers, end, headersErr = parseHeaders(payload, m.from, m.depth)
+			if !m.skip(end) {
+				break
+			}
+			continue
+		}
+		if !m.scan() {
+			break
+		}
+		raw := payload[m.from:m.to:m.to]
 		switch string(key) {
 		case "topic":
 			topic = raw
 		case "path":
 			path = raw
-		case "headers":
-			headers = raw
 		case "value":
 			value = raw
 		case "extra":
@@ -74,18 +85,19 @@ func Parse(payload []byte) (*Envelope, error) {
 		return nil, invalidJSON("it is no valid JSON")
 	}
 
-	e := &Envelope{Value: value}
-	var failed error
+	e.Value = value
+	if e.Headers == nil {
+		e.Headers = make(messages.Headers, 4)
+	}
+	failed := headersErr
 	fail := func(err error) {
 		if failed == nil && err != nil {
 			failed = err
 		}
 	}
-	var err error
-	e.Headers, err = parseHeaders(headers)
-	fail(err)
 	fail(e.parseTopic(topic))
 	fail(e.parsePath(path))
+	var err error
 	e.Extra, err = objectMember("extra", extra)
 	fail(err)
 	e.Metadata, err = objectMember("metadata", metadata)
@@ -174,41 +186,67 @@ func textMember(name string, raw []byte) (string, error) {
 	return "", wrongType(name, "a string")
 }
 
-// parseHeaders reads the headers object: names in lower case, strings unquoted, other values as their JSON text, null
-// values dropped. It never returns nil.
-func parseHeaders(raw []byte) (messages.Headers, error) {
-	h := make(messages.Headers, 8)
-	if raw == nil || isNull(raw) {
-		return h, nil
+// parseHeaders scans the value of headers at b[i]: names in lower case, strings unquoted, other values as their JSON text,
+// null values dropped. end is the index after it, -1 when it is no JSON; the headers are never nil when it is. The error
+// says that it is JSON but no object.
+func parseHeaders(b []byte, i, depth int) (h messages.Headers, end int, err error) {
+	if b[i] != '{' {
+		h, end = messages.Headers{}, scanValue(b, i, depth)
+		if end >= 0 && !isNull(b[i:end]) {
+			err = wrongType("headers", "an object")
+		}
+		return h, end, err
 	}
-	if raw[0] != '{' {
-		return h, wrongType("headers", "an object")
+	type span struct {
+		key        []byte
+		from, to   int
+		keyEscaped bool
+		escaped    bool
 	}
-	all := string(raw) // one copy for all values
-	for m := members(raw, 0, maxDepth); m.next(); {
-		value := raw[m.from:m.to]
+	var space [12]span
+	spans := space[:0]
+	m := members(b, i, depth)
+	for m.begin() {
+		var escaped bool
+		if b[m.from] == '"' {
+			end, escaped = scanString(b, m.from)
+		} else {
+			end = scanValue(b, m.from, m.depth)
+		}
+		if !m.skip(end) {
+			return nil, -1, nil
+		}
+		spans = append(spans, span{key: m.key, keyEscaped: m.keyEscaped, from: m.from, to: m.to, escaped: escaped})
+	}
+	if m.end < 0 {
+		return nil, -1, nil
+	}
+	h = make(messages.Headers, max(8, len(spans)+2))
+	all := string(b[i:m.end]) // one copy for all values
+	for _, s := range spans {
+		value := b[s.from:s.to]
 		if isNull(value) {
 			continue
 		}
 		name, known := "", false
-		if !m.keyEscaped {
-			name, known = names[string(m.key)]
+		if !s.keyEscaped {
+			name, known = names[string(s.key)]
 		}
 		if !known {
-			name = strings.ToLower(m.name())
+			name = strings.ToLower(unquote(s.key, s.keyEscaped))
 		}
 		switch {
-		case value[0] != '"' && (value[0] != '{' && value[0] != '[' || !bytes.ContainsAny(value, " \n\r\t")):
-			h[name] = all[m.from:m.to]
-		case value[0] != '"':
-			h[name] = compact(value)
-		case bytes.IndexByte(value, '\\') >= 0:
+		case s.escaped:
 			h[name] = unquote(value[1:len(value)-1], true)
+		case value[0] == '"':
+			h[name] = all[s.from-i+1 : s.to-i-1]
+		case (value[0] == '{' || value[0] == '[') && bytes.ContainsAny(value, " \n\r\t"):
+			h[name] = compact(value)
 		default:
-			h[name] = all[m.from+1 : m.to-1]
+			h[name] = all[s.from-i : s.to-i]
 		}
 	}
-	return h, nil
+	return h, m.end, nil
 }
 
 // AppendJSON appends e with all its headers in the write order of contract runtime.md 1.1. Known headers get the JSON

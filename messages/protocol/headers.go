@@ -216,16 +216,17 @@ func isArrayOfStrings(s string) bool {
 
 // appendHeaders appends h as a JSON object, names sorted, those without one of the directions d left out.
 func appendHeaders(dst []byte, h messages.Headers, d direction) []byte {
-	var space [24]string
-	sorted := space[:0]
-	for name := range h {
-		sorted = append(sorted, name)
+	type pair struct{ name, value string }
+	var space [16]pair
+	pairs := space[:0]
+	for name, value := range h {
+		pairs = append(pairs, pair{name, value})
 	}
-	slices.Sort(sorted)
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.name, b.name) })
 	dst = append(dst, '{')
 	first := true
-	for _, name := range sorted {
-		def := headerOf(name)
+	for _, p := range pairs {
+		def := headerOf(p.name)
 		if d != internal && def.direction&d == 0 {
 			continue
 		}
@@ -233,8 +234,8 @@ func appendHeaders(dst []byte, h messages.Headers, d direction) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(appendString(dst, name), ':')
-		dst = appendHeaderValue(dst, def.typ, h[name])
+		dst = append(appendString(dst, p.name), ':')
+		dst = appendHeaderValue(dst, def.typ, p.value)
 	}
 	return append(dst, '}')
 }

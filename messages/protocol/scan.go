@@ -181,7 +181,11 @@ func elements(b []byte, i, depth int) walk {
 	return walk{b: b, i: i, depth: depth - 1, open: '[', first: true, end: -1}
 }
 
-func (w *walk) next() bool {
+// next goes to the next member or element and scans its value.
+func (w *walk) next() bool { return w.begin() && w.scan() }
+
+// begin goes to the next member or element and stands at its value, w.from; scan or skip must follow.
+func (w *walk) begin() bool {
 	b := w.b
 	closing := w.open + 2 // in ASCII, '}' and ']' are two after '{' and '['
 	i := w.i
@@ -219,12 +223,17 @@ func (w *walk) next() bool {
 		}
 		i = skipSpace(b, i+1)
 	}
-	end := scanValue(b, i, w.depth)
-	if end < 0 {
-		return false
-	}
-	w.from, w.to, w.i = i, end, end
-	return true
+	w.from = i
+	return i < len(b)
+}
+
+// scan scans the value at w.from.
+func (w *walk) scan() bool { return w.skip(scanValue(w.b, w.from, w.depth)) }
+
+// skip takes end for the end of the value at w.from; false when it is -1.
+func (w *walk) skip(end int) bool {
+	w.to, w.i = end, end
+	return end >= 0
 }
 
 // name returns the key of the current member.
@@ -287,10 +296,17 @@ func appendString(dst []byte, s string) []byte {
 
 // appendEscaped is appendString without the quotes.
 func appendEscaped(dst []byte, s string) []byte {
+	i := 0
+	for i < len(s) && !escape[s[i]] {
+		i++
+	}
+	if i == len(s) {
+		return append(dst, s...)
+	}
 	start := 0
-	for i := 0; i < len(s); {
+	for i < len(s) {
 		c := s[i]
-		if c < utf8.RuneSelf && !special[c] {
+		if !escape[c] {
 			i++
 			continue
 		}
@@ -298,9 +314,7 @@ func appendEscaped(dst []byte, s string) []byte {
 			r, size := utf8.DecodeRuneInString(s[i:])
 			if r == utf8.RuneError && size == 1 {
 				dst = append(append(dst, s[start:i]...), "\uFFFD"...)
-				i++
-				start = i
-				continue
+				start = i + 1
 			}
 			i += size
 			continue
@@ -323,3 +337,12 @@ func appendEscaped(dst []byte, s string) []byte {
 	}
 	return append(dst, s[start:]...)
 }
+
+// escape are the bytes that appendEscaped looks at: special and those of longer characters.
+var escape = func() [256]bool {
+	t := special
+	for c := utf8.RuneSelf; c < len(t); c++ {
+		t[c] = true
+	}
+	return t
+}()

@@ -222,6 +222,7 @@ func TestHosts(t *testing.T) {
 	}}
 	runRows(t, rules, messages.TypeHTTPPush, []row{
 		{"V10", `{"uri":"https://blocked.example:443"}`, cfg, 0, []string{"blocked.example", "10.0.0.1"}},
+		{"V09 before V10", `{"uri":"https://blocked.example:443","ca":"x"}`, cfg, 0, []string{"/ca"}},
 		{"V10 before V16", `{"uri":"tcp://blocked.example:443"}`, cfg, 0, []string{"blocked.example"}},
 		{"V12a host", `{"sshTunnel":{"enabled":false,"uri":"ssh://blocked.example:22","credentials":{"type":"plain","username":"u","password":"p"},"validateHost":false}}`, cfg, 0, []string{"blocked.example"}},
 		{"V14b host", `{"credentials":{"type":"oauth-password","tokenEndpoint":"https://blocked.example/t","clientId":"c","requestedScopes":"s","username":"u","password":"p"}}`, cfg, 0, []string{"blocked.example"}},
@@ -278,6 +279,7 @@ func TestMQTT(t *testing.T) {
 		{"V21 header input", `{"source":{"enforcement":{"input":"{{ header:x }}","filters":[]}}}`, cfg, 0, []string{"input"}},
 		{"V22", `{"target":{"headerMapping":{"mqtt.qos":"1","foo":"bar"}}}`, cfg, 0, []string{"foo", "mqtt.topic, mqtt.qos, mqtt.retain"}},
 		{"V22 reply target", `{"source":{"replyTarget":{"address":"r","headerMapping":{"foo":"bar"}}}}`, cfg, 0, []string{"foo"}},
+		{"V24 reply target", `{"source":{"replyTarget":{"address":"r","headerMapping":{"mqtt.qos":"{{ thing:id }}"}}}}`, cfg, 0, []string{"thing:id"}},
 		{"V22 reply target disabled", `{"source":{"replyTarget":{"enabled":false,"headerMapping":{"foo":"bar"}}}}`, ok, 0, nil},
 		{"V22 allowed", `{"target":{"headerMapping":{"mqtt.topic":"{{ header:x }}","mqtt.qos":"1","mqtt.retain":"true"}},"source":{"replyTarget":{"address":"r","headerMapping":{"mqtt.qos":"{{ header:q }}"}}}}`, ok, 0, nil},
 		{"V22b", `{"source":{"headerMapping":{"x":"{{ header:x }}"}}}`, cfg, 0, []string{"header:x"}},

@@ -3,6 +3,7 @@ package persistencetest_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 	"hawser/persistence"
 	"hawser/persistence/persistencetest"
 	"hawser/persistence/postgres"
+	"hawser/persistence/sqlite"
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // entities are the numbers of entities that append at the same time.
 var entities = []int{1, 32, 512}
@@ -24,7 +28,17 @@ var entities = []int{1, 32, 512}
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range entities {
 		b.Run(fmt.Sprintf("postgres/entities=%d", n), func(b *testing.B) {
-			store, err := postgres.Open(b.Context(), postgres.Options{URL: persistencetest.Schema(b)})
+			store, err := postgres.Open(b.Context(), postgres.Options{URL: persistencetest.Schema(b), Log: quiet})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer store.Close()
+			benchmarkAppend(b, store, n)
+		})
+	}
+	for _, n := range entities {
+		b.Run(fmt.Sprintf("sqlite/entities=%d", n), func(b *testing.B) {
+			store, err := sqlite.Open(b.Context(), sqlite.Options{Dir: b.TempDir(), Log: quiet})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -118,7 +118,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 func source(dir, more string) string {
 	u := url.URL{Path: filepath.Join(dir, databaseFile)}
 	return "file:" + u.EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
-		"&_pragma=cache_size(-16000)&_pragma=journal_size_limit(67108864)&" + more
+		"&_pragma=cache_size(-16000)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)&" + more
 }
 
 func (s *Store) migrate(ctx context.Context) error {

@@ -53,7 +53,7 @@ func (q *acks) settle(a *ack) {
 		first := q.pending[q.head]
 		q.pending[q.head] = nil
 		q.head++
-		q.wire.acknowledge(first.kind, first.id) // never blocks
+		q.wire.writeAck(first.kind, first.id) // never blocks
 	}
 	if q.head == len(q.pending) {
 		q.pending, q.head = q.pending[:0], 0

@@ -13,24 +13,20 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"hawser/actors/client"
 )
 
-// link is one paho client from its CONNECT to its end.
+// link is one paho client with its wire, from CONNECT to its end. It is the wire's peer.
 type link struct {
 	transport *Transport
-	id        string
+	id        string // client id
 	client    mqtt.Client
-	acks      *acks
 	wire      *wire // nil until the socket is open
-	fresh     bool  // the broker had no session for the client id
+	acks      acks
+	flight    flight
+	fresh     bool // the broker had no session for the client id
 	closing   atomic.Bool
-
-	tokens   *queue[inFlight] // publishes that paho has, in order
-	unacked  atomic.Int64     // their number
-	reported chan struct{}    // closed when all of them have their outcome
 
 	once    sync.Once
 	dead    chan struct{}
@@ -38,28 +34,15 @@ type link struct {
 	restart sync.Once
 }
 
-// inFlight is a publish that paho has.
-type inFlight struct {
-	token mqtt.Token
-	p     *publication
-}
-
-// handOver is how long paho tries to give a packet to its writing goroutine, which never blocks for long (wire.Write).
-const handOver = time.Second
-
-// notHandedOver is paho's error when that did not succeed: nothing was sent.
-const notHandedOver = "publish was broken by timeout"
-
 // connect opens a link under the client id.
 func (t *Transport) connect(ctx context.Context, id string, clean bool) (*link, error) {
-	l := &link{transport: t, id: id, tokens: newQueue[inFlight](), dead: make(chan struct{}), reported: make(chan struct{})}
+	l := &link{transport: t, id: id, dead: make(chan struct{})}
 	var dialled error
-	var stop func() bool
+	stop := func() bool { return true }
 	opts := t.pahoOptions(id, clean)
 	if deadline, ok := ctx.Deadline(); ok {
 		opts.SetConnectTimeout(time.Until(deadline))
 	}
-	opts.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { t.receive(l, m) })
 	opts.SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.broken(err) })
 	opts.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
 		conn, err := t.openSocket(ctx)
@@ -67,20 +50,15 @@ func (t *Transport) connect(ctx context.Context, id string, clean bool) (*link, 
 			dialled = err
 			return nil, err
 		}
-		l.wire = newWire(conn, t.cfg.MaxPacketSize, l.broken)
-		l.acks = &acks{wire: l.wire}
+		l.wire = newWire(conn, t.cfg.MaxPacketSize, l)
+		l.acks.wire = l.wire
 		stop = context.AfterFunc(ctx, func() { _ = l.wire.Close() })
 		return l.wire, nil
 	})
 	l.client = mqtt.NewClient(opts)
 	token := l.client.Connect()
 	<-token.Done() // soon after ctx ends: that closes the socket
-	if stop != nil {
-		stop()
-	}
-	if !t.spawn(l.report) {
-		close(l.reported)
-	}
+	stop()
 	if err := context.Cause(ctx); err != nil {
 		l.close()
 		return nil, linkFailure("The connection to the broker could not be established", err)
@@ -92,16 +70,14 @@ func (t *Transport) connect(ctx context.Context, id string, clean bool) (*link, 
 		l.close()
 		return nil, connectFailure(token, dialled)
 	}
-	connack := token.(*mqtt.ConnectToken)
-	l.fresh = !connack.SessionPresent()
+	l.fresh = !token.(*mqtt.ConnectToken).SessionPresent()
 	return l, nil
 }
 
 func (t *Transport) pahoOptions(id string, clean bool) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + t.opts.address).SetProtocolVersion(4).SetClientID(id).SetCleanSession(clean).
 		SetUsername(t.opts.user).SetPassword(t.opts.password).SetKeepAlive(t.opts.keepAlive).SetPingTimeout(10 * time.Second).
-		SetConnectTimeout(time.Hour).SetWriteTimeout(handOver).SetAutoReconnect(false).SetConnectRetry(false).SetResumeSubs(false).
-		SetOrderMatters(true).SetAutoAckDisabled(true).SetStore(noStore{})
+		SetConnectTimeout(time.Hour).SetAutoReconnect(false).SetConnectRetry(false).SetResumeSubs(false)
 	if w := t.opts.will; w != nil {
 		o.SetBinaryWill(w.topic, []byte(w.message), w.qos, w.retain)
 	}
@@ -160,11 +136,66 @@ func (l *link) subscribe(ctx context.Context) error {
 	return nil
 }
 
-// broken marks the link as dead; only the first cause counts.
+// publish writes p, whose outcome comes later. false: the link is dead and the outcome is the caller's to tell.
+func (l *link) publish(p *publication) bool {
+	if p.qos == 0 {
+		return l.wire.writePublish(p, 0)
+	}
+	id, ok := l.flight.takeOff(p)
+	return ok && (l.wire.writePublish(p, id) || l.flight.land(id, p.qos) == nil)
+}
+
+// failure is the outcome of what the link can no longer say.
+func (l *link) failure() client.Outcome {
+	if l.closing.Load() {
+		return closedOutcome
+	}
+	return client.Outcome{Status: 503, Err: linkFailure("The link to the broker broke", l.wire.cause())}
+}
+
+var (
+	closedOutcome = client.Outcome{Status: 503, Err: client.ErrClosed}
+	delivered     = client.Outcome{Status: 200}
+)
+
+// received implements peer.
+func (l *link) received(topic string, qos byte, retain bool, id uint16, payload []byte) error {
+	return l.transport.receive(l, topic, qos, retain, id, payload)
+}
+
+// acknowledged implements peer.
+func (l *link) acknowledged(kind byte, id uint16) {
+	switch kind {
+	case typePuback:
+		if p := l.flight.land(id, 1); p != nil {
+			l.transport.outcome(p, delivered)
+		}
+	case typePubrec:
+		l.wire.writeAck(typePubrel, id)
+	case typePubcomp:
+		if p := l.flight.land(id, 2); p != nil {
+			l.transport.outcome(p, delivered)
+		}
+	case typePubrel: // of a message that we took with PUBREC
+		l.wire.writeAck(typePubcomp, id)
+	}
+}
+
+// sent implements peer.
+func (l *link) sent(all []*publication) {
+	for _, p := range all {
+		l.transport.outcome(p, delivered)
+	}
+}
+
+// broken implements peer: the link is dead, its publishes have failed. Only the first cause counts.
 func (l *link) broken(cause error) {
 	l.once.Do(func() {
 		l.cause = cause
 		close(l.dead)
+		for _, p := range l.flight.abandon() {
+			l.transport.outcome(p, l.failure())
+		}
 		l.transport.linkBroken(l)
 	})
 }
@@ -178,86 +209,18 @@ func (l *link) alive() bool {
 	}
 }
 
-// publish gives p to paho, in order of calls. It waits while much is unsent.
-func (l *link) publish(p *publication) {
-	for {
-		if !l.alive() || !l.wire.waitRoom() {
-			l.transport.outcome(p, l.failure())
-			return
-		}
-		token := l.client.Publish(p.topic, p.qos, p.retain, p.payload)
-		select {
-		case <-token.Done():
-			if err := token.Error(); err != nil && err.Error() == notHandedOver {
-				continue // starved of CPU, or broken
-			}
-		default:
-		}
-		l.unacked.Add(1)
-		if !l.tokens.put(inFlight{token, p}) {
-			l.unacked.Add(-1)
-			l.transport.outcome(p, l.failure())
-		}
-		return
-	}
-}
-
-// failure is the outcome of what the link can no longer say.
-func (l *link) failure() client.Outcome {
-	if l.closing.Load() {
-		return closedOutcome
-	}
-	return client.Outcome{Status: 503, Err: linkFailure("The link to the broker broke", l.wire.cause())}
-}
-
-// report is the goroutine that waits for the outcomes, in order.
-func (l *link) report() {
-	defer close(l.reported)
-	var batch []inFlight
-	for {
-		if batch = l.tokens.take(batch); batch == nil {
-			return
-		}
-		for _, f := range batch {
-			outcome := client.Outcome{Status: 200}
-			select {
-			case <-f.token.Done():
-				if f.token.Error() != nil {
-					outcome = l.failure()
-				}
-			case <-l.dead:
-				outcome = l.failure()
-			}
-			l.unacked.Add(-1)
-			l.transport.outcome(f.p, outcome)
-		}
-	}
-}
-
-// close disconnects; no socket and no outcome is left afterwards.
+// close disconnects; no socket and no publish without outcome is left afterwards.
 func (l *link) close() {
 	l.closing.Store(true)
 	l.client.Disconnect(250)
+	l.broken(client.ErrClosed)
 	if l.wire != nil {
 		_ = l.wire.Close()
+		for _, p := range l.wire.abandoned() {
+			l.transport.outcome(p, l.failure())
+		}
 	}
-	l.broken(client.ErrClosed)
-	l.tokens.close()
-	<-l.reported
 }
 
-var closedOutcome = client.Outcome{Status: 503, Err: client.ErrClosed}
-
-// errSession is what a hostile broker gets.
-var errSession = errors.New("the broker sent more messages than it may without an acknowledgement")
-
-// noStore is paho's store of unfinished packets. A link never resumes another, so nothing is worth keeping.
-type noStore struct{}
-
-func (noStore) Open()                             {}
-func (noStore) Put(string, packets.ControlPacket) {}
-func (noStore) Get(string) packets.ControlPacket  { return nil }
-func (noStore) All() []string                     { return nil }
-func (noStore) Del(string)                        {}
-func (noStore) Close()                            {}
-func (noStore) Reset()                            {}
+// errOverrun is what a hostile broker gets.
+var errOverrun = errors.New("the broker sent more messages than it may without an acknowledgement")

@@ -20,7 +20,7 @@ type Config struct {
 	SeparatePublisherClient     bool          // mqtt.separate-publisher-client
 	ReconnectForRedelivery      bool          // mqtt.reconnect-for-redelivery
 	ReconnectForRedeliveryDelay time.Duration // mqtt.reconnect-for-redelivery-delay, 10s, at least 1s
-	MaxQueueSize                int           // publishes without acknowledgement, 1000; more are refused with 503
+	MaxQueueSize                int           // publishes without acknowledgement, 1000, at most 60000; more are refused with 503
 	MaxPacketSize               int           // bytes of a received message, 64 MiB; a broker that sends more is disconnected
 	Log                         *slog.Logger  // nil: slog.Default
 }
@@ -32,6 +32,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxQueueSize <= 0 {
 		c.MaxQueueSize = 1000
 	}
+	c.MaxQueueSize = min(c.MaxQueueSize, maxFlight)
 	if c.MaxPacketSize <= 0 {
 		c.MaxPacketSize = 64 << 20
 	}

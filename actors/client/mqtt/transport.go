@@ -2,18 +2,17 @@ package mqtt
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"hawser/actors/client"
 	"hawser/messages"
@@ -29,7 +28,7 @@ func Factory(cfg Config) client.Factory {
 		}
 		t := &Transport{
 			cfg: cfg, opts: opts, handler: h, dial: env.Dial, test: env.Test, log: cfg.Log.With("connection_id", conn.ID),
-			inbox: newQueue[received](), outbox: newQueue[*publication](), drained: make(chan struct{}, 1), closed: make(chan struct{}),
+			inbox: newQueue[received](), drained: make(chan struct{}, 1), closed: make(chan struct{}),
 		}
 		t.ctx, t.cancel = context.WithCancel(context.Background())
 		for i, s := range conn.Sources {
@@ -48,8 +47,8 @@ func Factory(cfg Config) client.Factory {
 
 // Transport is the broker client of one MQTT connection: one link, or two with separatePublisherClient.
 //
-// Goroutines of its own: one calls Consume, one publishes, one per link reports outcomes; besides, one while a reconnect
-// for redelivery is due. Paho has its own per link. All end with Close, but for a Consume that blocks beyond it.
+// Goroutines: one calls Consume, one per link writes to its socket, one waits while a reconnect for redelivery is due; paho
+// has its own, of which one per link reads. All end with Close, but for a Consume that blocks beyond it.
 type Transport struct {
 	cfg     Config
 	opts    options
@@ -65,16 +64,21 @@ type Transport struct {
 
 	inbox      *queue[received]
 	atMostOnce atomic.Int64 // QoS 0 messages in inbox
-	outbox     *queue[*publication]
-	gate       sync.RWMutex // held for reading while publishing, for writing while the link is replaced
-	pending    atomic.Int64 // publishes without outcome
-	bytes      atomic.Int64 // their payloads
-	drained    chan struct{}
 
-	mu                  sync.Mutex
-	consumer, publisher *link // the same, unless separate
-	opened, closing     bool
-	closed              chan struct{} // closed when Close is done
+	pending  atomic.Int64 // publishes without outcome
+	bytes    atomic.Int64 // their payloads
+	draining atomic.Bool
+	drained  chan struct{} // while draining: one has its outcome
+
+	order   sync.Mutex // of publishes
+	paused  bool       // the publishing link is being replaced
+	waiting []*publication
+
+	consumer, publisher atomic.Pointer[link] // the same, unless separate
+
+	mu              sync.Mutex
+	opened, closing bool
+	closed          chan struct{} // closed when Close is done
 }
 
 // source is one source of the connection.
@@ -99,15 +103,6 @@ func (s *source) matches(topic string) bool {
 type received struct {
 	link *link
 	in   *client.Inbound
-}
-
-// publication is a publish on its way to the broker.
-type publication struct {
-	topic   string
-	qos     byte
-	retain  bool
-	payload []byte
-	done    func(client.Outcome)
 }
 
 const (
@@ -145,7 +140,6 @@ func (t *Transport) spawn(f func()) bool {
 // Open implements client.Transport.
 func (t *Transport) Open(ctx context.Context) error {
 	t.spawn(t.consume)
-	t.spawn(t.send)
 	if err := t.open(ctx); err != nil {
 		_ = t.Close(context.Background())
 		return err
@@ -173,7 +167,7 @@ func (t *Transport) open(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range []*link{t.publisher, t.consumer} {
+	for _, l := range []*link{t.publisher.Load(), t.consumer.Load()} {
 		if !l.alive() {
 			return linkFailure("The link to the broker broke", l.cause)
 		}
@@ -188,7 +182,7 @@ func (t *Transport) consuming(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	roles := []**link{&t.consumer, &t.publisher}
+	roles := []*atomic.Pointer[link]{&t.consumer, &t.publisher}
 	if t.opts.separate {
 		roles = roles[:1]
 	}
@@ -196,12 +190,12 @@ func (t *Transport) consuming(ctx context.Context) (*link, error) {
 }
 
 // adopt puts a new link into its roles, or closes it when the transport was closed meanwhile.
-func (t *Transport) adopt(l *link, roles ...**link) error {
+func (t *Transport) adopt(l *link, roles ...*atomic.Pointer[link]) error {
 	t.mu.Lock()
 	closing := t.closing
 	for _, role := range roles {
 		if !closing {
-			*role = l
+			role.Store(l)
 		}
 	}
 	t.mu.Unlock()
@@ -215,16 +209,15 @@ func (t *Transport) adopt(l *link, roles ...**link) error {
 // linkBroken reports a link in use that broke by itself.
 func (t *Transport) linkBroken(l *link) {
 	t.mu.Lock()
-	lost := t.opened && !t.closing && !l.closing.Load() && (l == t.consumer || l == t.publisher)
+	lost := t.opened && !t.closing && !l.closing.Load() && (l == t.consumer.Load() || l == t.publisher.Load())
 	t.mu.Unlock()
 	if lost {
 		t.handler.Lost(linkFailure("The link to the broker broke", l.cause))
 	}
 }
 
-// receive takes a message from paho's goroutine and never blocks it.
-func (t *Transport) receive(l *link, m mqtt.Message) {
-	topic, qos := m.Topic(), m.Qos()
+// receive takes a message from the reading goroutine and does not block it.
+func (t *Transport) receive(l *link, topic string, qos byte, retain bool, id uint16, payload []byte) error {
 	wanted := 0
 	for _, s := range t.sources {
 		if s.matches(topic) {
@@ -233,10 +226,8 @@ func (t *Transport) receive(l *link, m mqtt.Message) {
 	}
 	var a *ack
 	if qos > 0 {
-		if a = l.acks.add(qos, m.MessageID(), max(wanted, 1)); a == nil {
-			_ = l.wire.fail(errSession)
-			_ = l.wire.Conn.Close()
-			return
+		if a = l.acks.add(qos, id, max(wanted, 1)); a == nil {
+			return errOverrun
 		}
 		if wanted == 0 { // left over from an earlier subscription of the session
 			l.acks.settle(a)
@@ -251,36 +242,33 @@ func (t *Transport) receive(l *link, m mqtt.Message) {
 			t.handler.Dropped(s.address)
 			continue
 		}
-		t.inbox.put(received{l, t.inbound(l, s, m, a)})
+		in := client.NewInbound(t.settling(l, a))
+		in.SourceIndex, in.Address, in.Topic, in.AtMostOnce = s.index, s.address, topic, a == nil
+		in.Headers = messages.Headers{"mqtt.topic": topic, "mqtt.qos": qosText[qos], "mqtt.retain": strconv.FormatBool(retain)}
+		in.Bytes, in.HasBytes = payload, true
+		in.Text, in.HasText = string(payload), true
+		if !utf8.ValidString(in.Text) {
+			in.Text = strings.ToValidUTF8(in.Text, "\uFFFD")
+		}
+		t.inbox.put(received{l, in})
 	}
+	return nil
 }
 
 var qosText = [...]string{"0", "1", "2"}
 
-func (t *Transport) inbound(l *link, s *source, m mqtt.Message, a *ack) *client.Inbound {
-	var settle func(client.Settlement)
-	if a != nil {
-		settle = func(decision client.Settlement) {
-			if decision == client.RejectRedeliver && t.opts.redeliver {
-				t.redeliver(l)
-				return
-			}
-			l.acks.settle(a)
+// settling translates the decision on a message (bindings.md 4.4).
+func (t *Transport) settling(l *link, a *ack) func(client.Settlement) {
+	if a == nil {
+		return nil
+	}
+	return func(decision client.Settlement) {
+		if decision == client.RejectRedeliver && t.opts.redeliver {
+			t.redeliver(l)
+			return
 		}
+		l.acks.settle(a)
 	}
-	in := client.NewInbound(settle)
-	retain := "false"
-	if m.Retained() {
-		retain = "true"
-	}
-	in.SourceIndex, in.Address, in.Topic, in.AtMostOnce = s.index, s.address, m.Topic(), a == nil
-	in.Headers = messages.Headers{"mqtt.topic": m.Topic(), "mqtt.qos": qosText[m.Qos()], "mqtt.retain": retain}
-	in.Bytes, in.HasBytes = m.Payload(), true
-	in.Text, in.HasText = string(in.Bytes), true
-	if !utf8.ValidString(in.Text) {
-		in.Text = strings.ToValidUTF8(in.Text, "\uFFFD")
-	}
-	return in
 }
 
 // consume is the goroutine that hands messages on, in the order received. What waits when its link breaks comes again.
@@ -323,11 +311,10 @@ func (t *Transport) redeliver(l *link) {
 // replace closes the consuming link and opens another.
 func (t *Transport) replace(old *link) {
 	t.handler.Interrupted(&client.Failure{Text: "The client reconnects so that the broker delivers again what was rejected."})
-	shared := !t.opts.separate
-	if shared {
-		t.gate.Lock() // publishes wait in the queue
-		defer t.gate.Unlock()
-		old.drain(t.ctx)
+	if !t.opts.separate {
+		t.pause()
+		defer t.resume()
+		t.drain(t.ctx, old)
 	}
 	old.close()
 	ctx, cancel := context.WithTimeout(t.ctx, restartTimeout)
@@ -348,105 +335,67 @@ func (t *Transport) replace(old *link) {
 	}
 }
 
-// drain waits until paho's publishes have their outcomes.
-func (l *link) drain(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(drainTimeout)
-	defer limit.Stop()
-	for l.unacked.Load() > 0 {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			return
-		case <-l.dead:
-			return
-		case <-ctx.Done():
-			return
-		}
+// pause lets publishes wait for the next link.
+func (t *Transport) pause() {
+	t.order.Lock()
+	defer t.order.Unlock()
+	t.paused = true
+}
+
+// resume gives what waits to the link that there is now.
+func (t *Transport) resume() {
+	t.order.Lock()
+	t.paused = false
+	l := t.publisher.Load()
+	failed := slices.DeleteFunc(t.waiting, l.publish)
+	t.waiting = nil
+	t.order.Unlock()
+	for _, p := range failed {
+		t.outcome(p, l.failure())
 	}
 }
 
-var (
-	errFull   = errors.New("the publish queue is full")
-	errHeader = errors.New("a header mqtt.qos or mqtt.retain has no valid value")
-)
-
 // Publish implements client.Transport.
 func (t *Transport) Publish(m client.Outbound, done func(client.Outcome)) {
-	p := &publication{topic: m.Address, qos: byte(m.QoS), payload: m.Bytes, done: done}
-	if err := p.configure(m.Headers); err != nil {
+	p, err := newPublication(&m, done)
+	if err != nil {
 		done(client.Outcome{Status: 400, Err: err})
 		return
 	}
-	if m.HasText {
-		p.payload = []byte(m.Text)
-	}
-	size := int64(len(p.payload))
+	size := int64(p.size())
 	pending, bytes := t.pending.Add(1), t.bytes.Add(size)
 	if pending > int64(t.cfg.MaxQueueSize) || bytes > maxPendingBytes && bytes > size {
 		t.outcome(p, client.Outcome{Status: 503, Err: errFull})
 		return
 	}
-	if !t.outbox.put(p) {
+	t.order.Lock()
+	if t.paused {
+		t.waiting = append(t.waiting, p)
+		t.order.Unlock()
+		return
+	}
+	l := t.publisher.Load()
+	written := l != nil && l.publish(p)
+	t.order.Unlock()
+	switch {
+	case l == nil:
 		t.outcome(p, closedOutcome)
+	case !written:
+		t.outcome(p, l.failure())
 	}
-}
-
-// configure applies the headers that override the target's topic and QoS (bindings.md 4.5).
-func (p *publication) configure(h messages.Headers) error {
-	if topic, ok := h["mqtt.topic"]; ok {
-		p.topic = topic
-	}
-	if qos, ok := h["mqtt.qos"]; ok {
-		if len(qos) != 1 || qos < "0" || qos > "2" {
-			return errHeader
-		}
-		p.qos = qos[0] - '0'
-	}
-	switch retain, ok := h["mqtt.retain"]; {
-	case !ok, retain == "false":
-	case retain == "true":
-		p.retain = true
-	default:
-		return errHeader
-	}
-	return checkTopic(p.topic)
 }
 
 // outcome ends a publish.
 func (t *Transport) outcome(p *publication, o client.Outcome) {
-	t.bytes.Add(-int64(len(p.payload)))
-	if t.pending.Add(-1) == 0 {
+	t.bytes.Add(-int64(p.size()))
+	t.pending.Add(-1)
+	if t.draining.Load() {
 		select {
 		case t.drained <- struct{}{}:
 		default:
 		}
 	}
 	p.done(o)
-}
-
-// send is the goroutine that publishes.
-func (t *Transport) send() {
-	var batch []*publication
-	for {
-		if batch = t.outbox.take(batch); batch == nil {
-			return
-		}
-		for i, p := range batch {
-			batch[i] = nil
-			t.gate.RLock()
-			t.mu.Lock()
-			l := t.publisher
-			t.mu.Unlock()
-			if l == nil {
-				t.outcome(p, closedOutcome)
-			} else {
-				l.publish(p)
-			}
-			t.gate.RUnlock()
-		}
-	}
 }
 
 // Close implements client.Transport.
@@ -462,17 +411,16 @@ func (t *Transport) Close(ctx context.Context) error {
 		}
 	}
 	t.closing = true
-	links := []*link{t.publisher}
-	if t.consumer != t.publisher {
-		links = append(links, t.consumer)
+	links := []*link{t.publisher.Load()}
+	if c := t.consumer.Load(); c != links[0] {
+		links = append(links, c)
 	}
 	t.mu.Unlock()
 	defer close(t.closed)
-	if t.publisher != nil {
-		t.drain(ctx)
+	if links[0] != nil {
+		t.drain(ctx, links[0])
 	}
 	t.cancel()
-	t.outbox.close()
 	t.inbox.close()
 	for _, l := range links {
 		if l != nil {
@@ -489,14 +437,16 @@ func (t *Transport) Close(ctx context.Context) error {
 	return nil
 }
 
-// drain lets pending publishes end.
-func (t *Transport) drain(ctx context.Context) {
+// drain waits a moment for publishes of l without outcome; those that wait for another link do not count.
+func (t *Transport) drain(ctx context.Context, l *link) {
+	t.draining.Store(true)
+	defer t.draining.Store(false)
 	limit := time.NewTimer(drainTimeout)
 	defer limit.Stop()
-	for t.pending.Load() > 0 {
+	for t.pending.Load() > t.held() {
 		select {
 		case <-t.drained:
-		case <-t.publisher.dead:
+		case <-l.dead:
 			return
 		case <-limit.C:
 			return
@@ -504,6 +454,12 @@ func (t *Transport) drain(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (t *Transport) held() int64 {
+	t.order.Lock()
+	defer t.order.Unlock()
+	return int64(len(t.waiting))
 }
 
 // wipe removes the session that a connection test left at the broker, unless it was there before.

@@ -4,43 +4,60 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 )
 
-// wire is the socket that paho reads and writes. It does three things that paho does not:
+// wire is the socket that paho reads and writes. Paho sees of it CONNECT, SUBSCRIBE, their answers, pings and DISCONNECT.
+// Messages and their acknowledgements go past paho, between the wire and its link: through paho each of them crosses five
+// goroutines, and an acknowledgement may block.
 //
-//   - Reading goes through a buffer, and a packet is handed on only when a broker may send it: paho trusts the broker so
-//     far that one malformed SUBACK ends the process, and an unknown CONNACK code looks like success.
-//   - Writing never blocks: packets are collected while the socket is busy and sent together by one goroutine.
-//   - PUBACK and PUBREC packets can be written beside paho, in the order in which the messages arrived.
+//   - What the broker sends is checked before anybody sees it: paho trusts the broker so far that one malformed SUBACK ends
+//     the process, and an unknown CONNACK code looks like success.
+//   - Writing never blocks: packets are collected while the socket is busy, and one goroutine sends them together.
 type wire struct {
 	net.Conn
+	link      peer
 	in        *bufio.Reader
 	left      int // bytes of the packet that paho is reading
 	connacked bool
 	maxPacket int
 
 	mu         sync.Mutex
-	room       sync.Cond // out has become short, or the wire is broken
 	out        []byte
+	unsent     []*publication // of QoS 0 in out
 	err        error          // why nothing can be written or read any more
 	subscribes map[uint16]int // packet id of a SUBSCRIBE without answer → its number of filters
 	closing    bool
 
-	broken  func(error)   // called once, with the first error, unless the wire was closed before
 	wake    chan struct{} // there is something in out, or closing
 	flushed chan struct{} // the writing goroutine has ended
 }
 
+// peer is what the wire tells of messages. Calls come from the reading goroutine (paho's), sent from the writing one; they
+// hold no lock and must not block.
+type peer interface {
+	// received: a PUBLISH; payload may be kept.
+	received(topic string, qos byte, retain bool, id uint16, payload []byte) error
+	// acknowledged: a PUBACK, PUBREC, PUBREL or PUBCOMP.
+	acknowledged(kind byte, id uint16)
+	// sent: publishes of QoS 0 have been written to the socket.
+	sent([]*publication)
+	// broken is called once, with the first error, unless the wire was closed before.
+	broken(error)
+}
+
 const (
 	readBuffer = 8 << 10
-	// A publisher waits while more than this is unsent.
-	roomy = 256 << 10
 	// One write to the socket takes at most this much and must get on within writeTimeout.
 	chunk        = 64 << 10
 	writeTimeout = 20 * time.Second
+	// A buffer that grew beyond this is not kept.
+	keepBuffer = 256 << 10
 	// Close sends what is unsent for at most this long.
 	lastFlush = time.Second
 )
@@ -55,9 +72,9 @@ const (
 	typePubcomp    = 7
 	typeSubscribe  = 8
 	typeSuback     = 9
-	typeUnsuback   = 11
 	typePingresp   = 13
 	maxHeader      = 5
+	maxLength      = 1<<28 - 1
 	maxConnackCode = 5
 )
 
@@ -65,24 +82,24 @@ const (
 // its own doing and says nothing about.
 var errCut = errors.New("the socket was closed")
 
-func newWire(conn net.Conn, maxPacket int, broken func(error)) *wire {
+func newWire(conn net.Conn, maxPacket int, link peer) *wire {
 	w := &wire{
-		Conn: conn, in: bufio.NewReaderSize(conn, readBuffer), maxPacket: maxPacket, broken: broken,
+		Conn: conn, link: link, in: bufio.NewReaderSize(conn, readBuffer), maxPacket: maxPacket,
 		subscribes: map[uint16]int{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
 	}
-	w.room.L = &w.mu
 	go w.flush()
 	return w
 }
 
-// Read hands on the bytes of packets that have passed the check.
-func (w *wire) Read(p []byte) (int, error) {
-	if w.left == 0 {
+// Read hands on the bytes of the packets that are for paho.
+func (w *wire) Read(p []byte) (n int, err error) {
+	defer w.guard()
+	for w.left == 0 {
 		if err := w.next(); err != nil {
 			return 0, w.fail(err)
 		}
 	}
-	n, err := w.in.Read(p[:min(len(p), w.left)])
+	n, err = w.in.Read(p[:min(len(p), w.left)])
 	w.left -= n
 	if err != nil {
 		err = w.fail(err)
@@ -90,49 +107,62 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next looks at the header of the next packet.
+// guard turns a panic of whoever is told of a message or an outcome into a broken wire: it must not end the process. The
+// socket is closed, so that the next read says so to paho.
+func (w *wire) guard() {
+	if p := recover(); p != nil {
+		slog.Error("panic while taking in an MQTT packet", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		_ = w.fail(errPanic)
+		_ = w.Conn.Close()
+	}
+}
+
+var errPanic = errors.New("the driver failed unexpectedly")
+
+// next takes the next packet in: a message or an acknowledgement whole, of one that is for paho the header.
 func (w *wire) next() error {
 	header, length, err := w.header()
 	if err != nil {
 		return err
 	}
 	kind, flags := header[0]>>4, header[0]&0x0f
-	fits := length == 2
+	if !w.connacked && kind != typeConnack {
+		return unexpected(kind)
+	}
 	switch kind {
-	case typeConnack:
-		if !fits || w.connacked {
-			break
+	case typePublish:
+		return w.publish(flags, len(header), length)
+	case typePuback, typePubrec, typePubrel, typePubcomp:
+		if length != 2 {
+			return unexpected(kind)
 		}
-		whole, err := w.in.Peek(len(header) + length)
+		packet, err := w.in.Peek(len(header) + 2)
 		if err != nil {
 			return err
 		}
-		if code := whole[len(whole)-1]; code > maxConnackCode {
-			return fmt.Errorf("the broker answered CONNECT with the unknown code %d", code)
-		}
-		w.connacked = true
-		w.left = len(header) + length
+		id := uint16(packet[len(packet)-2])<<8 | uint16(packet[len(packet)-1])
+		_, _ = w.in.Discard(len(packet))
+		w.link.acknowledged(kind, id)
 		return nil
-	case typePublish:
-		fits = length >= 3 && flags>>1&3 != 3
-		if length > w.maxPacket {
-			return fmt.Errorf("the broker sent a message of %d bytes, more than the limit of %d", length, w.maxPacket)
-		}
+	case typeConnack:
+		err = w.connack(len(header), length)
 	case typeSuback:
-		if fits, err = w.suback(len(header), length); err != nil {
-			return err
-		}
-	case typePuback, typePubrec, typePubrel, typePubcomp, typeUnsuback:
+		err = w.suback(len(header), length)
 	case typePingresp:
-		fits = length == 0
+		if length != 0 {
+			err = unexpected(kind)
+		}
 	default:
-		fits = false
+		err = unexpected(kind)
 	}
-	if !fits || !w.connacked {
-		return fmt.Errorf("the peer does not speak MQTT 3.1.1: unexpected packet of type %d", kind)
+	if err == nil {
+		w.left = len(header) + length
 	}
-	w.left = len(header) + length
-	return nil
+	return err
+}
+
+func unexpected(kind byte) error {
+	return fmt.Errorf("the peer does not speak MQTT 3.1.1: unexpected packet of type %d", kind)
 }
 
 // header waits for a fixed header; it stays in the buffer.
@@ -150,24 +180,74 @@ func (w *wire) header() (header []byte, length int, err error) {
 	return nil, 0, errors.New("the peer does not speak MQTT 3.1.1: malformed packet length")
 }
 
-// suback reports whether a SUBACK answers one of our SUBSCRIBEs with one code per filter.
-func (w *wire) suback(header, length int) (bool, error) {
-	if length < 3 || header+length > readBuffer {
-		return false, nil
+func (w *wire) publish(flags byte, header, length int) error {
+	qos := flags >> 1 & 3
+	if length > w.maxPacket {
+		return fmt.Errorf("the broker sent a message of %d bytes, more than the limit of %d", length, w.maxPacket)
 	}
-	whole, err := w.in.Peek(header + length)
+	if length < 2 || qos == 3 {
+		return unexpected(typePublish)
+	}
+	_, _ = w.in.Discard(header)
+	body := make([]byte, length)
+	if _, err := io.ReadFull(w.in, body); err != nil {
+		return err
+	}
+	rest := body[2:]
+	size := int(body[0])<<8 | int(body[1])
+	if size > len(rest) {
+		return unexpected(typePublish)
+	}
+	topic, rest := string(rest[:size]), rest[size:]
+	var id uint16
+	if qos > 0 {
+		if len(rest) < 2 {
+			return unexpected(typePublish)
+		}
+		id, rest = uint16(rest[0])<<8|uint16(rest[1]), rest[2:]
+		if id == 0 {
+			return unexpected(typePublish)
+		}
+	}
+	return w.link.received(topic, qos, flags&1 == 1, id, rest)
+}
+
+func (w *wire) connack(header, length int) error {
+	if length != 2 || w.connacked {
+		return unexpected(typeConnack)
+	}
+	packet, err := w.in.Peek(header + length)
 	if err != nil {
-		return false, err
+		return err
 	}
-	id := uint16(whole[header])<<8 | uint16(whole[header+1])
+	if code := packet[len(packet)-1]; code > maxConnackCode {
+		return fmt.Errorf("the broker answered CONNECT with the unknown code %d", code)
+	}
+	w.connacked = true
+	return nil
+}
+
+// suback checks that a SUBACK answers a SUBSCRIBE of ours with one code per filter.
+func (w *wire) suback(header, length int) error {
+	if length < 3 || header+length > readBuffer {
+		return unexpected(typeSuback)
+	}
+	packet, err := w.in.Peek(header + length)
+	if err != nil {
+		return err
+	}
+	id := uint16(packet[header])<<8 | uint16(packet[header+1])
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	filters, ok := w.subscribes[id]
+	if !ok || filters != length-2 {
+		return unexpected(typeSuback)
+	}
 	delete(w.subscribes, id)
-	return ok && filters == length-2, nil
+	return nil
 }
 
-// Write takes one packet over and never blocks.
+// Write takes over one packet of paho.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,28 +257,12 @@ func (w *wire) Write(p []byte) (int, error) {
 	if len(p) > 4 && p[0]>>4 == typeSubscribe {
 		w.subscribed(p)
 	}
-	w.append(p)
+	w.out = append(w.out, p...)
+	w.signal()
 	return len(p), nil
 }
 
-// acknowledge writes a PUBACK or PUBREC.
-func (w *wire) acknowledge(kind byte, id uint16) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		w.append([]byte{kind << 4, 2, byte(id >> 8), byte(id)})
-	}
-}
-
-func (w *wire) append(p []byte) {
-	w.out = append(w.out, p...)
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// subscribed remembers how many filters a SUBSCRIBE of ours has.
+// subscribed remembers how many filters a SUBSCRIBE has.
 func (w *wire) subscribed(p []byte) {
 	i := 1
 	for i < len(p) && p[i] >= 0x80 {
@@ -215,25 +279,54 @@ func (w *wire) subscribed(p []byte) {
 	w.subscribes[id] = filters
 }
 
-// waitRoom waits until little is unsent. It reports false when nothing can be sent any more.
-func (w *wire) waitRoom() bool {
+// writePublish appends a PUBLISH; id is of no meaning with QoS 0, whose outcome is reported by sent. false: the wire is
+// broken.
+func (w *wire) writePublish(p *publication, id uint16) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.out) > roomy && w.err == nil {
-		w.room.Wait()
+	if w.err != nil {
+		return false
 	}
-	return w.err == nil
+	w.out = p.append(w.out, id)
+	if p.qos == 0 {
+		w.unsent = append(w.unsent, p)
+	}
+	w.signal()
+	return true
+}
+
+// writeAck appends a packet that consists of a packet id; PUBREL has a flag.
+func (w *wire) writeAck(kind byte, id uint16) {
+	first := kind << 4
+	if kind == typePubrel {
+		first |= 2
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.out = append(w.out, first, 2, byte(id>>8), byte(id))
+		w.signal()
+	}
+}
+
+func (w *wire) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // flush is the goroutine that writes to the socket. Close or an error ends it.
 func (w *wire) flush() {
 	defer close(w.flushed)
+	defer w.guard()
 	var sending []byte
+	var unsent []*publication
 	for range w.wake {
 		w.mu.Lock()
 		sending, w.out = w.out, sending[:0]
+		unsent, w.unsent = w.unsent, unsent[:0]
 		closing := w.closing
-		w.room.Broadcast()
 		w.mu.Unlock()
 		for rest := sending; len(rest) > 0; {
 			part := rest[:min(len(rest), chunk)]
@@ -241,17 +334,33 @@ func (w *wire) flush() {
 			if _, err := w.Conn.Write(part); err != nil {
 				_ = w.fail(err)
 				_ = w.Conn.Close() // wakes the reader
+				w.mu.Lock()
+				w.unsent = append(unsent, w.unsent...)
+				w.mu.Unlock()
 				return
 			}
 			rest = rest[len(part):]
 		}
-		if cap(sending) > 2*roomy {
+		if len(unsent) > 0 {
+			w.link.sent(unsent)
+			clear(unsent)
+		}
+		if cap(sending) > keepBuffer {
 			sending = nil
 		}
 		if closing {
 			return
 		}
 	}
+}
+
+// abandoned are the publishes of QoS 0 that were not sent before the wire was closed.
+func (w *wire) abandoned() []*publication {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	unsent := w.unsent
+	w.unsent = nil
+	return unsent
 }
 
 // fail keeps the first error.
@@ -266,10 +375,9 @@ func (w *wire) fail(err error) error {
 	}
 	w.err = err
 	closing := w.closing
-	w.room.Broadcast()
 	w.mu.Unlock()
 	if !closing {
-		w.broken(err)
+		w.link.broken(err)
 	}
 	return err
 }
@@ -284,15 +392,9 @@ func (w *wire) cause() error {
 // Close sends what is unsent, for a moment, and closes the socket.
 func (w *wire) Close() error {
 	w.mu.Lock()
-	first := !w.closing
 	w.closing = true
+	w.signal()
 	w.mu.Unlock()
-	if first {
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
-	}
 	last := time.NewTimer(lastFlush)
 	defer last.Stop()
 	select {

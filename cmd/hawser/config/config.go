@@ -51,9 +51,16 @@ type Config struct {
 	}
 
 	Cluster struct {
-		Address  Address       `key:"cluster.address" env:"HAWSER_CLUSTER_ADDRESS" host:"BIND_HOSTNAME" port:"REMOTE_PORT,BIND_REMOTE_PORT" default:"127.0.0.1:2551" doc:"node to node"`
-		Shards   int           `key:"cluster.number-of-shards" env:"CLUSTER_NUMBER_OF_SHARDS" default:"64" min:"1" max:"4096" doc:"shards of connections; fixed per database and checked at the start"`
-		LeaseTTL time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; also how long it rides out a database outage (three fifths of it)"`
+		Address    Address `key:"cluster.address" env:"HAWSER_CLUSTER_ADDRESS" host:"BIND_HOSTNAME" port:"REMOTE_PORT,BIND_REMOTE_PORT" default:"127.0.0.1:2551" doc:"node to node; used with PostgreSQL only. Beyond loopback only with cluster.tls.… or cluster.plaintext"`
+		Advertised string  `key:"cluster.advertised" env:"HAWSER_CLUSTER_ADVERTISED" default:"" doc:"where the other nodes reach this one, if that is not cluster.address"`
+		TLS        struct {
+			Cert string `key:"cluster.tls.cert" env:"HAWSER_CLUSTER_TLS_CERT" default:"" doc:"PEM file with the certificate that this node shows to the others, as client and as server"`
+			Key  string `key:"cluster.tls.key" env:"HAWSER_CLUSTER_TLS_KEY" default:"" doc:"PEM file with its key"`
+			CA   string `key:"cluster.tls.ca" env:"HAWSER_CLUSTER_TLS_CA" default:"" doc:"PEM file with the authorities that sign the nodes' certificates; who shows no certificate of theirs is refused"`
+		}
+		Plaintext bool          `key:"cluster.plaintext" env:"HAWSER_CLUSTER_PLAINTEXT" default:"false" doc:"lets nodes talk without TLS beyond loopback; whoever reaches the port can then command every connection"`
+		Shards    int           `key:"cluster.number-of-shards" env:"CLUSTER_NUMBER_OF_SHARDS" default:"64" min:"1" max:"4096" doc:"shards of connections; fixed per database and checked at the start"`
+		LeaseTTL  time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; also how long it rides out a database outage (three fifths of it)"`
 	}
 
 	Log struct {

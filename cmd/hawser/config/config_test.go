@@ -164,8 +164,10 @@ func TestInstance(t *testing.T) {
 	}
 }
 
-// TestReach is the rest of decision O9: beyond loopback somebody must have chosen a password.
+// TestReach is the rest of decision O9: beyond loopback somebody must have chosen a password. Between nodes it is TLS, or
+// plaintext by name.
 func TestReach(t *testing.T) {
+	const database = "HAWSER_POSTGRES_URL=postgres://h/d"
 	for name, row := range map[string]struct {
 		env     []string
 		refused string // key, "" when it is allowed
@@ -176,7 +178,12 @@ func TestReach(t *testing.T) {
 		"metrics":                {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0"}, "metrics.address"},
 		"metrics off":            {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0", "PROMETHEUS_ENABLED=false"}, ""},
 		"management":             {[]string{"HAWSER_MANAGEMENT_ADDRESS=192.168.0.1:1"}, "management.address"},
-		"cluster":                {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1"}, "cluster.address"},
+		"cluster":                {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "HAWSER_CLUSTER_PLAINTEXT=true"}, "cluster.address"},
+		"cluster is not opened":  {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1"}, ""},
+		"cluster in plaintext":   {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x"}, "cluster.address"},
+		"cluster by name":        {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_PLAINTEXT=true"}, ""},
+		"cluster with TLS":       {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_KEY=b", "HAWSER_CLUSTER_TLS_CA=c"}, ""},
+		"half of TLS":            {[]string{database, "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_CA=c"}, "cluster.tls.cert"},
 		"with password":          {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=x"}, ""},
 		"the default, but set":   {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=foobar"}, ""},
 		"switched off":           {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_SECURED=false"}, ""},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"regexp"
 	"time"
@@ -19,6 +20,7 @@ func (l *loader) check() {
 		l.problem("devops.statusPassword", from["devops.statusPassword"], "must not be empty")
 	}
 	l.checkReach()
+	l.checkCluster()
 	for _, subnet := range c.Connection.BlockedSubnets {
 		if _, err := netip.ParsePrefix(subnet); err != nil {
 			l.problem("connection.blocked-subnets", from["connection.blocked-subnets"], "is no list of ranges such as 10.0.0.0/8")
@@ -56,11 +58,32 @@ func (l *loader) checkReach() {
 		{"http.address", c.HTTP.Address, false},
 		{"metrics.address", c.Metrics.Address, !c.Metrics.Enabled},
 		{"management.address", c.Management.Address, false},
-		{"cluster.address", c.Cluster.Address, false},
+		{"cluster.address", c.Cluster.Address, c.Postgres.URL.Empty()},
 	} {
-		if !a.off && a.address != "" && !a.address.Loopback() {
+		if !a.off && !a.address.Loopback() {
 			l.problem(a.key, l.out.Origins[a.key], string(a.address)+" can be reached from other machines: set DEVOPS_PASSWORD (or DEVOPS_SECURED=false)")
 			return
 		}
+	}
+}
+
+// checkCluster keeps the door between nodes shut to strangers: mTLS, or plaintext where nobody else is or by name.
+func (l *loader) checkCluster() {
+	c, from := &l.out.Config.Cluster, l.out.Origins
+	given := 0
+	for _, file := range []string{c.TLS.Cert, c.TLS.Key, c.TLS.CA} {
+		if file != "" {
+			given++
+		}
+	}
+	if _, port, err := net.SplitHostPort(c.Advertised); c.Advertised != "" && (err != nil || port == "" || port == "0") {
+		l.problem("cluster.advertised", from["cluster.advertised"], "is no address such as node-1.example:2551")
+	}
+	switch {
+	case l.out.Config.Postgres.URL.Empty(): // one node only: the port is not opened
+	case given != 0 && given != 3:
+		l.problem("cluster.tls.cert", from["cluster.tls.cert"], "needs cluster.tls.key and cluster.tls.ca beside it, and each of them the others")
+	case given == 0 && !c.Plaintext && !c.Address.Loopback():
+		l.problem("cluster.address", from["cluster.address"], string(c.Address)+" can be reached from other machines: set cluster.tls.cert, key and ca (or cluster.plaintext)")
 	}
 }

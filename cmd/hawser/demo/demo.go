@@ -46,11 +46,14 @@ func Run(ctx context.Context, o Options) error {
       "sources": [ {
         "addresses": [ "`+sourceFilter+`" ], "qos": 1, "authorizationContext": [ "demo:acme" ]
       } ]`)},
-		{"Create a connection that publishes live events to " + targetAddress + ".", create("demo-erp", o.Broker.Address(), `
+		{"Create a connection that publishes live events to " + targetAddress + ", mapped to plain JSON.", create("demo-erp", o.Broker.Address(), `
       "targets": [ {
         "address": "`+targetAddress+`", "qos": 1, "authorizationContext": [ "demo:acme" ],
-        "topics": [ "_/_/things/live/events" ]
-      } ]`)},
+        "topics": [ "_/_/things/live/events" ], "payloadMapping": [ "plain" ]
+      } ],
+      "mappingDefinitions": {
+        "plain": { "mappingEngine": "Normalized", "options": { "fields": "thingId,attributes" } }
+      }`)},
 		{"Open both.", on("openConnection", "demo-erp")},
 		{"", on("openConnection", "demo-plant")},
 	} {

@@ -1,0 +1,35 @@
+package sqlite_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"hawser/persistence"
+	"hawser/persistence/persistencetest"
+	"hawser/persistence/sqlite"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+func open(t testing.TB, dir string) persistence.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestExercise(t *testing.T) {
+	persistencetest.Exercise(t, func(t testing.TB) persistencetest.Database {
+		dir := t.TempDir()
+		return func(t testing.TB) persistence.Store { return open(t, dir) }
+	})
+}
