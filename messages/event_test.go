@@ -139,7 +139,7 @@ func TestConnectionRoundTrip(t *testing.T) {
 // connections generates connections as parsing leaves them.
 func connections() *rapid.Generator[*Connection] {
 	return rapid.Custom(func(t *rapid.T) *Connection {
-		word := rapid.StringOf(rapid.RuneFrom([]rune("ab {}:/%+&\"\\\n\u0000ü\u2028<")))
+		word := rapid.StringOf(rapid.RuneFrom([]rune("ab {}:/%+&\"\\\n\u0001ü\u2028<")))
 		name := rapid.StringMatching(`[a-zA-Z0-9_:-]{3,20}`)
 		texts := func(label string) map[string]string {
 			m := rapid.MapOfN(word, word, 0, 3).Draw(t, label)

@@ -31,6 +31,9 @@ func ParseConnection(text []byte) (*Connection, error) {
 
 // readConnection reads a connection; needID makes a missing id an error, in its place in the order of checks.
 func readConnection(v jsonValue, needID bool) (*Connection, error) {
+	if at, bad := v.unstorable(""); bad {
+		return nil, NewJSONInvalid("The text at <" + at + "> holds U+0000 or half of a surrogate pair, which cannot be stored.")
+	}
 	r := &jsonReader{jsonValue: v}
 	c := &Connection{}
 	c.Type = readEnum(r, "connectionType", "Connection type", connectionTypes)

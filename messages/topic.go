@@ -47,7 +47,7 @@ func ParseTopic(text string) (FilteredTopic, error) {
 			continue
 		}
 		value, ok := formDecode(encoded)
-		if !ok {
+		if !ok || strings.ContainsRune(value, 0) { // U+0000 cannot be stored
 			return FilteredTopic{}, NewJSONInvalid(fmt.Sprintf("A value in </topics> holds a broken percent escape: the argument '%s' of the topic '%s'.", shorten(key), name))
 		}
 		if slices.Contains(seen, key) {
