@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -50,12 +51,14 @@ func (e *entity) inspect(c messages.Command) messages.Reply {
 
 // inspection puts type, status and connectionId beside the members of body.
 func (e *entity) inspection(c messages.Command, body any) messages.Reply {
-	members, err := json.Marshal(body)
-	if err != nil {
+	var members bytes.Buffer
+	enc := json.NewEncoder(&members)
+	enc.SetEscapeHTML(false) // "<not-provided>" is for people to read
+	if err := enc.Encode(body); err != nil {
 		e.log.Error("an answer could not be rendered", "connection_id", e.id, "command", c.Type, "error", err)
 		return messages.ErrorReply(messages.NewInternalError())
 	}
-	return messages.InspectedReply(c.Type, e.id, members)
+	return messages.InspectedReply(c.Type, e.id, members.Bytes())
 }
 
 // status is the aggregated status of 4.12. No client running: closed, since it was last stopped.

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"math"
@@ -94,12 +95,16 @@ func (m Metrics) ContainsFailures() bool { return m.Inbound.failures() || m.Outb
 
 // MarshalJSON renders the members containsFailures, connectionMetrics, sourceMetrics and targetMetrics.
 func (m Metrics) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // "<empty>" is for people to read
+	err := enc.Encode(map[string]any{
 		"containsFailures":  m.ContainsFailures(),
 		"connectionMetrics": map[string]Direction{"inbound": m.Inbound, "outbound": m.Outbound},
 		"sourceMetrics":     map[string]any{"addressMetrics": m.Sources},
 		"targetMetrics":     map[string]any{"addressMetrics": m.Targets},
 	})
+	return b.Bytes(), err
 }
 
 // MergeMetrics adds up the answers of several clients: counts per metric and window, the latest lastMessageAt.
