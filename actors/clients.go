@@ -27,10 +27,10 @@ func (c *clients) Start(conn *messages.Connection) connection.Client {
 		cfg.Factory = func(*messages.Connection, client.Environment, client.Handler) (client.Transport, error) {
 			return nil, &client.Failure{Text: err.Error(), UserIndicated: true}
 		}
-		return client.NewRunner(cfg)
+		return useless{client.NewRunner(cfg)}
 	}
 	cfg.Sink = endpoint
-	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint, node: c.node}
+	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint}
 }
 
 // Test implements connection.Clients.
@@ -60,19 +60,23 @@ func unsupported(conn *messages.Connection, _ client.Environment, _ client.Handl
 type running struct {
 	*client.Runner
 	endpoint *signals.Endpoint
-	node     *Node
-	closed   atomic.Bool
+	moving   atomic.Bool
 }
 
-// Close implements connection.Client.
-func (r *running) Close(ctx context.Context) error {
-	r.closed.Store(true)
-	return r.Runner.Close(ctx)
+// Moving implements connection.Client.
+func (r *running) Moving() {
+	r.moving.Store(true)
+	r.endpoint.Moving()
 }
 
-// Stop implements connection.Client. Signals that wait for this client are refused when an operator closed the connection;
-// otherwise it is only moving, and they wait for its next activation (decision O13).
+// Stop implements connection.Client. What waits for a client that an operator has closed is refused.
 func (r *running) Stop() {
 	r.Runner.Stop()
-	r.endpoint.Detach(r.closed.Load() && !r.node.draining.Load())
+	r.endpoint.Detach(!r.moving.Load())
 }
+
+// useless is the client of a connection that can never be opened by this version.
+type useless struct{ *client.Runner }
+
+// Moving implements connection.Client: nothing waits for it.
+func (useless) Moving() {}

@@ -105,7 +105,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n.membership = shard.New(shard.Options{
 		Leases: opts.Store, Kinds: map[string]int{persistence.KindConnection: opts.Shards}, TTL: opts.TTL, Exclusive: opts.Exclusive,
 		Member: member, NewID: func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
-		Claimed: n.claimed, Dropped: n.dropped, Cut: n.dialer.CloseAll, Fenced: n.fenced, Seen: n.seen, Log: n.log,
+		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: n.log,
 	})
 	n.system = newSystem(opts.Log)
 	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
@@ -211,6 +211,13 @@ func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
 	n.region.drop(shards, orderly)
 }
 
+// cut takes the node off its brokers at once. Messages that are on their way stay unsettled: their brokers deliver them
+// again to whoever is next.
+func (n *Node) cut() {
+	n.hub.Leave()
+	n.dialer.CloseAll()
+}
+
 // fenced stops everything: the incarnation is over.
 func (n *Node) fenced() {
 	n.mu.Lock()
@@ -240,6 +247,7 @@ func (n *Node) CheckHost(ctx context.Context, host string) error {
 // not been called.
 func (n *Node) Drain() {
 	n.draining.Store(true)
+	n.hub.Leave()
 	ctx, cancel := context.WithTimeout(context.Background(), n.opts.DrainTimeout)
 	defer cancel()
 	n.membership.Drain(ctx)

@@ -45,6 +45,9 @@ type Clients interface {
 type Client interface {
 	// Open waits until the connect succeeded or one attempt failed; the client goes on trying. At once when connected.
 	Open(ctx context.Context) error
+	// Moving says, before Close or Stop, that the connection stays open: what waits for this client waits for the next one,
+	// here or at another node (decision O13). Without it what waits is refused.
+	Moving()
 	// Close disconnects in an orderly way and returns when that is done.
 	Close(ctx context.Context) error
 	// Stop ends the client at once and returns when no socket of it is left. Idempotent.
@@ -492,6 +495,7 @@ func (e *entity) release() {
 	if c := e.client; c != nil {
 		e.dropClient(c)
 		e.orphans++
+		e.tellMoving(c)
 		e.work.Go(func() {
 			c.Stop()
 			e.send(orphanStopped{})
@@ -524,11 +528,20 @@ func (e *entity) stop() {
 	}
 	e.runs = nil
 	if client != nil {
+		e.tellMoving(client)
 		client.Stop()
 		e.dropClient(client)
 	}
 	e.work.Wait()
 	e.deps.Metrics.forget(e.id)
+}
+
+// tellMoving tells a client that is about to end whether there will be another one: the event that ends it for good is
+// applied before it is closed.
+func (e *entity) tellMoving(c Client) {
+	if e.state.Open() {
+		c.Moving()
+	}
 }
 
 // leave disconnects the clients in an orderly way, then stops the entity.
@@ -542,6 +555,7 @@ func (e *entity) leave() {
 		e.send(left{})
 		return
 	}
+	e.tellMoving(client)
 	e.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), e.timings.LeaveTimeout)
 		defer cancel()

@@ -445,7 +445,7 @@ func TestModifyWhileOpenReplacesTheClient(t *testing.T) {
 	h := created(t, messages.StatusOpen)
 	h.eventually("opened", func() bool { return h.broker.count("open") == 1 })
 	h.ask(with(command(messages.ModifyConnection), messages.StatusOpen), 204)
-	if got := h.broker.events(); got != "start open close stop start open" {
+	if got := h.broker.events(); got != "start open moving close stop start open" {
 		t.Errorf("broker saw %q", got)
 	}
 }
@@ -682,7 +682,7 @@ func TestLeaveDisconnectsInOrder(t *testing.T) {
 		t.Errorf("a command while leaving: %+v", o)
 	}
 	h.eventually("gone", func() bool { _, ok := h.system.ProcessRegistry.Get(h.pid); return !ok })
-	if got := h.broker.events(); got != "start open close stop" {
+	if got := h.broker.events(); got != "start open moving close moving stop" {
 		t.Errorf("broker saw %q", got)
 	}
 	if got := h.store.types("plant-7"); got != "Created" {
@@ -718,4 +718,33 @@ func TestPanicEndsTheCommandNotTheEntity(t *testing.T) {
 	h.store.fate(nil)
 	h.awake()
 	h.ask(command(messages.CloseConnection), 200)
+}
+
+// What waits for a client must not wait for a next one that nobody starts, and must not be refused when there is one (O12, O13).
+func TestOnlyAClientThatComesBackIsMoving(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		do     func(h *house)
+		moving int
+	}{
+		{"close", func(h *house) { h.ask(command(messages.CloseConnection), 200) }, 0},
+		{"delete", func(h *house) { h.ask(command(messages.DeleteConnection), 204) }, 0},
+		{"modify to closed", func(h *house) { h.ask(with(command(messages.ModifyConnection), messages.StatusClosed), 204) }, 0},
+		{"modify to open", func(h *house) { h.ask(with(command(messages.ModifyConnection), messages.StatusOpen), 204) }, 1},
+		{"stopped", func(h *house) { h.stop() }, 1},
+		{"a failed entity", func(h *house) {
+			h.store.fate(func(persistence.Append) (bool, error) { return false, persistence.ErrConflict })
+			h.ask(command(messages.CloseConnection), 503)
+		}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := created(t, messages.StatusOpen)
+			h.eventually("opened", func() bool { return h.broker.count("open") == 1 })
+			tt.do(h)
+			h.eventually("the client ended", func() bool { return h.broker.count("stop") == 1 })
+			if n := h.broker.count("moving"); n != tt.moving {
+				t.Errorf("moving %d times, want %d: %s", n, tt.moving, h.broker.events())
+			}
+		})
+	}
 }

@@ -282,6 +282,8 @@ func (c *fakeClient) Open(ctx context.Context) error {
 	return nil
 }
 
+func (c *fakeClient) Moving() { c.broker.note("moving") }
+
 func (c *fakeClient) Close(ctx context.Context) error {
 	c.broker.note("close")
 	_, holdEnd, _, stuck := c.broker.gates()

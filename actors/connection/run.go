@@ -319,6 +319,7 @@ func (e *entity) close(r *run) verdict {
 	}
 	r.closing = c
 	e.draining++
+	e.tellMoving(c)
 	return e.await(r, e.timings.ClientAsk, c.Close, nil)
 }
 

@@ -25,14 +25,14 @@ type NotAccessible struct{}
 // Retrieve implements Enricher.
 func (NotAccessible) Retrieve(string, string, []string) (json.RawMessage, bool) { return nil, false }
 
-// fate is what became of a signal at one target.
+// fate is what became of a signal at one target; with several mappers the last of these that one of them came to.
 type fate uint8
 
 const (
 	irrelevant fate = iota // not authorized, not subscribed, filtered, or dropped by all mappers: a weak acknowledgement is due
-	published              // handed to the transport
 	silent                 // no address: nobody acknowledges
 	failed                 // the mapping failed
+	published              // handed to the transport, whose outcome decides
 )
 
 // selected is a target that a signal passed to, with the envelope as that target gets it.

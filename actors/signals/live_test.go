@@ -176,35 +176,37 @@ func TestAcks(t *testing.T) {
 		nacks      bool     // the reply target expects them
 		fail       bool     // publishes of the receiver
 		ack        string   // label acknowledged by the receiver's application
-		respond    bool
+		respond    int      // status of the response
 		settlement client.Settlement
 		want       map[string]int // of the answer; nil: none
 		status     int
 	}{
-		{"two labels, both 200 (R30)", `["to:stored","to:app"]`, issuing("to:stored"), []string{"to:app"}, false, false, "to:app", true,
+		{"two labels, both 200 (R30)", `["to:stored","to:app"]`, issuing("to:stored"), []string{"to:app"}, false, false, "to:app", 200,
 			client.Settle, map[string]int{"to:stored": 200, "to:app": 200, "live-response": 200}, 200},
-		{"nobody declared the label (R28)", `["none:x","to:stored"]`, issuing("to:stored"), nil, true, false, "", true,
+		{"the responder answers 500 (4.3)", `["to:stored"]`, issuing("to:stored"), nil, true, false, "", 500,
+			client.Settle, map[string]int{"to:stored": 200, "live-response": 500}, 424},
+		{"nobody declared the label (R28)", `["none:x","to:stored"]`, issuing("to:stored"), nil, true, false, "", 200,
 			client.RejectRedeliver, map[string]int{"none:x": 408, "to:stored": 200, "live-response": 200}, 424},
-		{"failing labels are not expected (R23)", `["none:x"]`, nil, nil, false, false, "", true, client.RejectRedeliver, nil, 0},
-		{"publish fails", `["to:stored"]`, issuing("to:stored"), nil, true, true, "", true,
+		{"failing labels are not expected (R23)", `["none:x"]`, nil, nil, false, false, "", 200, client.RejectRedeliver, nil, 0},
+		{"publish fails", `["to:stored"]`, issuing("to:stored"), nil, true, true, "", 200,
 			client.RejectRedeliver, map[string]int{"to:stored": 503, "live-response": 200}, 424},
 		{"filter refuses: weak (R29)", `["to:stored","to:app"]`, func(t *messages.Target) {
 			t.IssuedAcknowledgementLabel = "to:stored"
 			t.Topics = []messages.FilteredTopic{{Name: messages.TopicLiveMessages, Filter: `eq(topic:subject,"other")`}}
-		}, []string{"to:app"}, false, false, "", true,
+		}, []string{"to:app"}, false, false, "", 200,
 			client.Settle, map[string]int{"to:stored": 200, "to:stored weak": 200, "to:app": 200, "to:app weak": 200, "live-response": 200}, 200},
 		{"not authorized: weak", `["to:stored"]`, func(t *messages.Target) {
 			t.IssuedAcknowledgementLabel = "to:stored"
 			t.AuthorizationContext = []string{"box:other"}
-		}, nil, false, false, "", true, client.Settle, map[string]int{"to:stored": 200, "to:stored weak": 200, "live-response": 200}, 200},
+		}, nil, false, false, "", 200, client.Settle, map[string]int{"to:stored": 200, "to:stored weak": 200, "live-response": 200}, 200},
 		{"namespace: weak", `["to:stored"]`, func(t *messages.Target) {
 			t.IssuedAcknowledgementLabel = "to:stored"
 			t.Topics = []messages.FilteredTopic{{Name: messages.TopicLiveMessages, Namespaces: []string{"other"}}}
-		}, nil, false, false, "", true, client.Settle, map[string]int{"to:stored": 200, "to:stored weak": 200, "live-response": 200}, 200},
+		}, nil, false, false, "", 200, client.Settle, map[string]int{"to:stored": 200, "to:stored weak": 200, "live-response": 200}, 200},
 		{"no address: nobody acknowledges", `["to:stored"]`, func(t *messages.Target) {
 			t.IssuedAcknowledgementLabel = "to:stored"
 			t.Address = "{{header:absent}}"
-		}, nil, true, false, "", true, client.RejectRedeliver, map[string]int{"to:stored": 408, "live-response": 200}, 424},
+		}, nil, true, false, "", 200, client.RejectRedeliver, map[string]int{"to:stored": 408, "live-response": 200}, 424},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -227,8 +229,8 @@ func TestAcks(t *testing.T) {
 				if row.ack != "" {
 					to.consume(withStatus(envelope("acme/pump-7/things/live/acks/"+row.ack, "/", `"kept"`, "correlation-id", "c1"), 200)).want(client.Settle)
 				}
-				if row.respond {
-					from.consume(withStatus(liveMessage("correlation-id", "c1"), 200)).want(client.Settle)
+				if row.respond > 0 {
+					from.consume(withStatus(liveMessage("correlation-id", "c1"), row.respond)).want(client.Settle)
 				}
 				pass(5 * time.Second)
 				m.want(row.settlement)
@@ -342,82 +344,6 @@ func TestSameCorrelationID(t *testing.T) {
 	answers := from.envelopes()
 	if len(answers) != 2 || answers[0].Headers["correlation-id"] != "c1" || answers[1].Headers["correlation-id"] != "c1" || answers[0].Status != 200 || answers[1].Status != 201 {
 		t.Fatal(answers)
-	}
-}
-
-// TestSelection is R33, R36, R37, R38, R40, R62, R63, and what is counted on the way.
-func TestSelection(t *testing.T) {
-	topics := func(all ...messages.FilteredTopic) func(*messages.Target) {
-		return func(t *messages.Target) { t.Topics = all }
-	}
-	events := func(filter string, namespaces ...string) func(*messages.Target) {
-		return topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, Filter: filter, Namespaces: namespaces})
-	}
-	for _, row := range []struct {
-		name      string
-		target    func(*messages.Target)
-		text      string
-		delivered bool
-		counts    map[string]int
-	}{
-		{"plain", events(""), liveEvent(1), true, map[string]int{"target out dispatched success": 1, "target out filtered success": 1, "target out mapped success": 1, "target out published success": 1}},
-		{"namespace of another (R36)", events("", "a"), liveEvent(1), false, map[string]int{"target out filtered success": 0, "target out filtered failure": 0, "target out published success": 0}},
-		{"namespace", events("", "a", "acme"), liveEvent(1), true, nil},
-		{"action (R37)", events(`eq(topic:action,"created")`), liveEvent(1), false, map[string]int{"target out dispatched success": 1, "target out filtered success": 0}},
-		{"action of the event", events(`eq(topic:action,"modified")`), liveEvent(1), true, nil},
-		{"value of the event", events(`gt(attributes/k,5)`), liveEvent(6), true, nil},
-		{"value of the event below", events(`gt(attributes/k,5)`), liveEvent(5), false, nil},
-		{"payload of a message (R38)", topics(messages.FilteredTopic{Name: messages.TopicLiveMessages, Filter: `eq(now,true)`}), liveMessage("response-required", "false"), false, nil},
-		{"absent field (14.2 D)", events(`not(exists(attributes/site))`), liveEvent(1), true, nil},
-		{"second topic matches", topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, Filter: `eq(attributes/k,0)`}, messages.FilteredTopic{Name: messages.TopicLiveEvents, Namespaces: []string{"acme"}}), liveEvent(1), true, map[string]int{"target out filtered success": 1, "target out published success": 1}},
-		{"address without value (R40)", func(t *messages.Target) { t.Address = "x/{{header:absent}}" }, liveEvent(1), false, map[string]int{"target x/{{header:absent}} mapped success": 1, "target x/{{header:absent}} dropped success": 1, "target x/{{header:absent}} published success": 0}},
-		{"other kind of signal", topics(messages.FilteredTopic{Name: messages.TopicLiveMessages}), liveEvent(1), false, map[string]int{"target out dispatched success": 0}},
-		{"twin events (R62)", topics(messages.FilteredTopic{Name: messages.TopicTwinEvents}), liveEvent(1), false, nil},
-		{"extraFields (R63)", topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, ExtraFields: "attributes/site"}), liveEvent(1), true, nil},
-		{"other subject", func(t *messages.Target) { t.AuthorizationContext = []string{"box:other"} }, liveEvent(1), false, map[string]int{"target out dispatched success": 0}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			n := newNode(t, Options{})
-			from := n.open(connection("from", withSource(), withTarget()))
-			to := n.open(connection("to", withTarget(row.target)))
-			from.consume(row.text).want(client.Settle)
-			from.nothing() // R33
-			if row.delivered {
-				if e := to.sole(); e.Extra != nil {
-					t.Errorf("extra %s", e.Extra)
-				}
-			} else {
-				to.nothing()
-			}
-			to.counted(row.counts)
-		})
-	}
-}
-
-// TestTargetHeaders is O-7: the mapping of a target on top of what the mapper gives, and its address and qos.
-func TestTargetHeaders(t *testing.T) {
-	n := newNode(t, Options{})
-	from := n.open(connection("from", withSource()))
-	to := n.open(connection("to",
-		withTarget(func(t *messages.Target) {
-			t.Address = "{{thing:namespace}}/{{thing:name}}"
-			t.HeaderMapping = map[string]string{"mqtt.retain": "{{header:keep}}", "none": "{{header:absent}}", "content-type": "{{ fn:delete() }}"}
-		}),
-		withTarget(func(t *messages.Target) { t.Address = "second"; *t.QoS = 2 })))
-	from.consume(liveEvent(1, "keep", "true", "correlation-id", "c1")).want(client.Settle)
-	sent := to.broker.messages()
-	if len(sent) != 2 {
-		t.Fatal(sent)
-	}
-	a, b := sent[0], sent[1]
-	if a.Address != "acme/pump-7" || a.TargetAddress != "{{thing:namespace}}/{{thing:name}}" || a.QoS != 1 || b.Address != "second" || b.QoS != 2 {
-		t.Errorf("%+v\n%+v", a, b)
-	}
-	if fmt.Sprint(a.Headers) != "map[correlation-id:c1 mqtt.retain:true]" {
-		t.Errorf("headers %v", a.Headers)
-	}
-	if fmt.Sprint(b.Headers) != "map[content-type:application/vnd.eclipse.ditto+json correlation-id:c1]" {
-		t.Errorf("headers %v: the first target's mapping shows", b.Headers)
 	}
 }
 

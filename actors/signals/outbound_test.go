@@ -43,6 +43,82 @@ func TestIssuedLiveResponse(t *testing.T) {
 	}
 }
 
+// TestSelection is R33, R36, R37, R38, R40, R62, R63, and what is counted on the way.
+func TestSelection(t *testing.T) {
+	topics := func(all ...messages.FilteredTopic) func(*messages.Target) {
+		return func(t *messages.Target) { t.Topics = all }
+	}
+	events := func(filter string, namespaces ...string) func(*messages.Target) {
+		return topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, Filter: filter, Namespaces: namespaces})
+	}
+	for _, row := range []struct {
+		name      string
+		target    func(*messages.Target)
+		text      string
+		delivered bool
+		counts    map[string]int
+	}{
+		{"plain", events(""), liveEvent(1), true, map[string]int{"target out dispatched success": 1, "target out filtered success": 1, "target out mapped success": 1, "target out published success": 1}},
+		{"namespace of another (R36)", events("", "a"), liveEvent(1), false, map[string]int{"target out filtered success": 0, "target out filtered failure": 0, "target out published success": 0}},
+		{"namespace", events("", "a", "acme"), liveEvent(1), true, nil},
+		{"action (R37)", events(`eq(topic:action,"created")`), liveEvent(1), false, map[string]int{"target out dispatched success": 1, "target out filtered success": 0}},
+		{"action of the event", events(`eq(topic:action,"modified")`), liveEvent(1), true, nil},
+		{"value of the event", events(`gt(attributes/k,5)`), liveEvent(6), true, nil},
+		{"value of the event below", events(`gt(attributes/k,5)`), liveEvent(5), false, nil},
+		{"payload of a message (R38)", topics(messages.FilteredTopic{Name: messages.TopicLiveMessages, Filter: `eq(now,true)`}), liveMessage("response-required", "false"), false, nil},
+		{"absent field (14.2 D)", events(`not(exists(attributes/site))`), liveEvent(1), true, nil},
+		{"second topic matches", topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, Filter: `eq(attributes/k,0)`}, messages.FilteredTopic{Name: messages.TopicLiveEvents, Namespaces: []string{"acme"}}), liveEvent(1), true, map[string]int{"target out filtered success": 1, "target out published success": 1}},
+		{"address without value (R40)", func(t *messages.Target) { t.Address = "x/{{header:absent}}" }, liveEvent(1), false, map[string]int{"target x/{{header:absent}} mapped success": 1, "target x/{{header:absent}} dropped success": 1, "target x/{{header:absent}} published success": 0}},
+		{"other kind of signal", topics(messages.FilteredTopic{Name: messages.TopicLiveMessages}), liveEvent(1), false, map[string]int{"target out dispatched success": 0}},
+		{"twin events (R62)", topics(messages.FilteredTopic{Name: messages.TopicTwinEvents}), liveEvent(1), false, nil},
+		{"extraFields (R63)", topics(messages.FilteredTopic{Name: messages.TopicLiveEvents, ExtraFields: "attributes/site"}), liveEvent(1), true, nil},
+		{"other subject", func(t *messages.Target) { t.AuthorizationContext = []string{"box:other"} }, liveEvent(1), false, map[string]int{"target out dispatched success": 0}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := newNode(t, Options{})
+			from := n.open(connection("from", withSource(), withTarget()))
+			to := n.open(connection("to", withTarget(row.target)))
+			from.consume(row.text).want(client.Settle)
+			from.nothing() // R33
+			if row.delivered {
+				if e := to.sole(); e.Extra != nil {
+					t.Errorf("extra %s", e.Extra)
+				}
+			} else {
+				to.nothing()
+			}
+			to.counted(row.counts)
+		})
+	}
+}
+
+// TestTargetHeaders is O-7: the mapping of a target on top of what the mapper gives, and its address and qos.
+func TestTargetHeaders(t *testing.T) {
+	n := newNode(t, Options{})
+	from := n.open(connection("from", withSource()))
+	to := n.open(connection("to",
+		withTarget(func(t *messages.Target) {
+			t.Address = "{{thing:namespace}}/{{thing:name}}"
+			t.HeaderMapping = map[string]string{"mqtt.retain": "{{header:keep}}", "none": "{{header:absent}}", "content-type": "{{ fn:delete() }}"}
+		}),
+		withTarget(func(t *messages.Target) { t.Address = "second"; *t.QoS = 2 })))
+	from.consume(liveEvent(1, "keep", "true", "correlation-id", "c1")).want(client.Settle)
+	sent := to.broker.messages()
+	if len(sent) != 2 {
+		t.Fatal(sent)
+	}
+	a, b := sent[0], sent[1]
+	if a.Address != "acme/pump-7" || a.TargetAddress != "{{thing:namespace}}/{{thing:name}}" || a.QoS != 1 || b.Address != "second" || b.QoS != 2 {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+	if fmt.Sprint(a.Headers) != "map[correlation-id:c1 mqtt.retain:true]" {
+		t.Errorf("headers %v", a.Headers)
+	}
+	if fmt.Sprint(b.Headers) != "map[content-type:application/vnd.eclipse.ditto+json correlation-id:c1]" {
+		t.Errorf("headers %v: the first target's mapping shows", b.Headers)
+	}
+}
+
 // TestMapperDrops is O-6: a target whose mapper makes nothing of the signal drops it, and acknowledges weakly.
 func TestMapperDrops(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package signals
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -293,6 +294,7 @@ func TestOrder(t *testing.T) {
 		if held > 100 {
 			break
 		}
+		runtime.Gosched()
 	}
 	to.Connected(to.broker.publish)
 	<-stop

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,20 +75,20 @@ func parseRelayed(payload []byte) (run, k int, err error) {
 type ledger struct {
 	mu    sync.Mutex
 	run   int
-	acked [][]bool // by relay and number: the broker has it
-	came  [][]int  // how often it arrived
-	alien int      // arrivals that cannot be read or name no message
+	acked [][]time.Time // by relay and number: when the broker had it; zero: it does not
+	came  [][]int       // how often it arrived
+	alien int           // arrivals that cannot be read or name no message
 }
 
 func newLedger(run, relays int) *ledger {
-	return &ledger{run: run, acked: make([][]bool, relays), came: make([][]int, relays)}
+	return &ledger{run: run, acked: make([][]time.Time, relays), came: make([][]int, relays)}
 }
 
 // next is the number of a relay's next message.
 func (l *ledger) next(i int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked[i] = append(l.acked[i], false)
+	l.acked[i] = append(l.acked[i], time.Time{})
 	l.came[i] = append(l.came[i], 0)
 	return len(l.acked[i]) - 1
 }
@@ -95,7 +96,7 @@ func (l *ledger) next(i int) int {
 func (l *ledger) acknowledged(i, k int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.acked[i][k] = true
+	l.acked[i][k] = time.Now()
 }
 
 func (l *ledger) arrived(i, run, k int) {
@@ -111,29 +112,33 @@ func (l *ledger) arrived(i, run, k int) {
 	l.came[i][k]++
 }
 
+// lostMessage is one that the broker acknowledged, at that time, and that did not arrive.
+type lostMessage struct {
+	relay, number int
+	at            time.Time
+}
+
 // balance counts the messages: published and acknowledged by the broker, arrived, arrived again, and lost: acknowledged and
-// not arrived, with the first few of them.
-func (l *ledger) balance() (acked, arrived, again, lost, alien int, first []string) {
+// not arrived, the earliest first.
+func (l *ledger) balance() (acked, arrived, again, alien int, lost []lostMessage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.acked {
-		for k, ok := range l.acked[i] {
-			if ok {
+		for k, at := range l.acked[i] {
+			if !at.IsZero() {
 				acked++
 			}
 			switch n := l.came[i][k]; {
 			case n > 0:
 				arrived++
 				again += n - 1
-			case ok:
-				lost++
-				if len(first) < 5 {
-					first = append(first, fmt.Sprintf("message %d of relay %04d", k, i))
-				}
+			case !at.IsZero():
+				lost = append(lost, lostMessage{i, k, at})
 			}
 		}
 	}
-	return acked, arrived, again, lost, l.alien, first
+	slices.SortFunc(lost, func(a, b lostMessage) int { return a.at.Compare(b.at) })
+	return acked, arrived, again, l.alien, lost
 }
 
 // traffic publishes numbered QoS 1 messages for all relays and collects what arrives. It talks to the broker directly.

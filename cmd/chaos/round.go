@@ -75,8 +75,8 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 		return res
 	}
 	_ = eventually(ctx, arrivals, "all messages arrive", func() error {
-		if _, _, _, lost, _, _ := sent.balance(); lost > 0 {
-			return fmt.Errorf("%d have not", lost)
+		if _, _, _, _, lost := sent.balance(); len(lost) > 0 {
+			return fmt.Errorf("%d have not", len(lost))
 		}
 		return nil
 	})
@@ -148,11 +148,12 @@ func (r *round) judge(ctx context.Context, c *commands, sent *ledger) {
 	res.failAll(&res.NotLinearizable, violations)
 	res.Undecided = len(undecided)
 
-	var lost int
-	var first []string
 	var alien int
-	res.Published, res.Arrived, res.Again, lost, alien, first = sent.balance()
-	res.failMany(&res.Lost, lost, first)
+	var lost []lostMessage
+	res.Published, res.Arrived, res.Again, alien, lost = sent.balance()
+	for _, m := range lost {
+		res.fail(&res.Lost, fmt.Sprintf("message %d of relay %04d, acknowledged by the broker %s", m.number, m.relay, r.when(m.at)))
+	}
 	if alien > 0 {
 		res.fail(&res.Errors, fmt.Sprintf("%d messages arrived that nobody sent", alien))
 	}

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -141,7 +142,7 @@ func main() {
 	command := kong.Parse(&cli{}, kong.Name("hawser"), kong.Description("A connectivity service compatible with Eclipse Ditto's."),
 		kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
 	if err := command.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "hawser:", err)
+		fmt.Fprintln(os.Stderr, "hawser:", strings.ReplaceAll(err.Error(), "\n", "; ")) // one line, whatever libraries think
 		os.Exit(1)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -43,10 +44,12 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger, observe 
 	defer pause.Stop()
 	for attempt := 1; ; attempt++ {
 		s, err := postgres.Open(ctx, options)
-		if err == nil {
+		switch {
+		case err == nil:
 			return s, nil
-		}
-		if attempt == 1 {
+		case !errors.Is(err, persistence.ErrUnavailable): // waiting would not help
+			return nil, fmt.Errorf("database: %w", err)
+		case attempt == 1:
 			log.Warn("the database cannot be opened yet", "error", err, "within", databaseWithin.String())
 		}
 		select {

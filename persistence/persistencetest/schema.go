@@ -81,7 +81,7 @@ func execute(server, sql string) error {
 var findServer = sync.OnceValues(func() (string, error) {
 	if server := os.Getenv(serverVariable); server != "" {
 		if err := usable(server); err != nil {
-			return "", fmt.Errorf("persistencetest: %s: %w", serverVariable, err)
+			return "", fmt.Errorf("persistencetest: %s: %s", serverVariable, oneLine(err))
 		}
 		return server, nil
 	}

@@ -37,6 +37,7 @@ func (c cut) String() string {
 // faults dials connections of which those of the lanes are cut at one batch in three, in all ways in turn.
 type faults struct {
 	on    atomic.Bool
+	again [2]atomic.Bool // by lane: the next batch is cut, too, so that the store gives up on a batch that it sent twice
 	next  atomic.Int64
 	count [cuts]atomic.Int64
 	late  sync.WaitGroup // batches still to be delivered
@@ -53,21 +54,25 @@ func (f *faults) dial(ctx context.Context, network, address string) (net.Conn, e
 type faultyConn struct {
 	net.Conn
 	faults *faults
-	lane   bool
+	lane   int          // 1, 2; 0: no lane's connection
 	reply  atomic.Int64 // bytes of the answer that may still be read; 0: no limit
 }
 
 var errCut = errors.New("cut by the test")
 
 func (c *faultyConn) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("hawser lane")) { // the start-up message
-		c.lane = true
+	if at := bytes.Index(b, []byte("hawser lane ")); at >= 0 { // the start-up message
+		c.lane = int(b[at+len("hawser lane ")]-'0') + 1
 	}
-	isBatch := c.lane && len(b) > 0 && b[0] == 'B' && bytes.Contains(b[:min(len(b), 32)], []byte("append\x00"))
-	if !isBatch || !c.faults.on.Load() || rand.IntN(3) > 0 {
+	isBatch := c.lane > 0 && len(b) > 0 && b[0] == 'B' && bytes.Contains(b[:min(len(b), 32)], []byte("append\x00"))
+	again := isBatch && c.faults.again[c.lane-1].CompareAndSwap(true, false)
+	if !isBatch || !c.faults.on.Load() || !again && rand.IntN(3) > 0 {
 		return c.Conn.Write(b)
 	}
-	how := cut(c.faults.next.Add(1) % int64(cuts))
+	how := beforeSend
+	if !again {
+		how = cut(c.faults.next.Add(1) % int64(cuts))
+	}
 	c.faults.count[how].Add(1)
 	switch how {
 	case beforeSend:
@@ -90,6 +95,7 @@ func (c *faultyConn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	default: // late
 		batch := bytes.Clone(b)
+		c.faults.again[c.lane-1].Store(true)
 		c.faults.late.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(15000)) * time.Microsecond) // part of the fault, nothing waits for it
 			_ = c.SetDeadline(time.Time{})
@@ -153,7 +159,9 @@ func TestUnknownOutcome(t *testing.T) {
 					written.Add(1)
 					acknowledged[w] = append(acknowledged[w], a.Event.RequestID)
 				case errors.Is(err, persistence.ErrUnavailable):
-					unwritten.Add(1) // and the next attempt would collide with it, if it were there
+					unwritten.Add(1) // and the next attempt would collide with it, if it came late
+					timer := time.NewTimer(time.Duration(rand.IntN(20)) * time.Millisecond)
+					<-timer.C
 				default:
 					t.Errorf("%s: attempt %d: %v", id, attempt, err)
 					return

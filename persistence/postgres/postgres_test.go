@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 
@@ -14,6 +15,9 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
+	persistencetest.Child(func(url string) (persistence.Store, error) {
+		return postgres.Open(context.Background(), postgres.Options{URL: url, Log: quiet})
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -40,4 +44,9 @@ func TestExercise(t *testing.T) {
 		url := persistencetest.Schema(t)
 		return func(t testing.TB) persistence.Store { return open(t, postgres.Options{URL: url}) }
 	})
+}
+
+func TestCrash(t *testing.T) {
+	url := persistencetest.Schema(t)
+	persistencetest.Crash(t, url, func(t testing.TB) persistence.Store { return open(t, postgres.Options{URL: url}) })
 }

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 
@@ -14,6 +15,9 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestMain(m *testing.M) {
+	persistencetest.Child(func(dir string) (persistence.Store, error) {
+		return sqlite.Open(context.Background(), sqlite.Options{Dir: dir, Log: quiet})
+	})
 	goleak.VerifyTestMain(m)
 }
 
@@ -32,4 +36,9 @@ func TestExercise(t *testing.T) {
 		dir := t.TempDir()
 		return func(t testing.TB) persistence.Store { return open(t, dir) }
 	})
+}
+
+func TestCrash(t *testing.T) {
+	dir := t.TempDir()
+	persistencetest.Crash(t, dir, func(t testing.TB) persistence.Store { return open(t, dir) })
 }

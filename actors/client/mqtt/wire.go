@@ -33,9 +33,11 @@ type wire struct {
 	err        error          // why nothing can be written or read any more
 	subscribes map[uint16]int // packet id of a SUBSCRIBE without answer → its number of filters
 	closing    bool
+	farewell   bool // DISCONNECT was written
 
 	wake    chan struct{} // there is something in out, or closing
 	flushed chan struct{} // the writing goroutine has ended
+	failed  chan struct{} // err is set
 }
 
 // peer is what the wire tells of messages. Calls come from the reading goroutine (paho's), sent from the writing one; they
@@ -58,8 +60,8 @@ const (
 	writeTimeout = 20 * time.Second
 	// A buffer that grew beyond this is not kept.
 	keepBuffer = 256 << 10
-	// Close sends what is unsent for at most this long.
-	lastFlush = time.Second
+	// How long Close sends what is unsent, and waits for the broker to close the connection.
+	farewellTimeout = time.Second
 )
 
 // The packet types that matter here (MQTT 3.1.1, 2.2.1).
@@ -73,6 +75,7 @@ const (
 	typeSubscribe  = 8
 	typeSuback     = 9
 	typePingresp   = 13
+	typeDisconnect = 14
 	maxHeader      = 5
 	maxLength      = 1<<28 - 1
 	maxConnackCode = 5
@@ -85,7 +88,7 @@ var errCut = errors.New("the socket was closed")
 func newWire(conn net.Conn, maxPacket int, link peer) *wire {
 	w := &wire{
 		Conn: conn, link: link, in: bufio.NewReaderSize(conn, readBuffer), maxPacket: maxPacket,
-		subscribes: map[uint16]int{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}),
+		subscribes: map[uint16]int{}, wake: make(chan struct{}, 1), flushed: make(chan struct{}), failed: make(chan struct{}),
 	}
 	go w.flush()
 	return w
@@ -254,8 +257,11 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
-	if len(p) > 4 && p[0]>>4 == typeSubscribe {
+	switch p[0] >> 4 {
+	case typeSubscribe:
 		w.subscribed(p)
+	case typeDisconnect:
+		w.farewell = true
 	}
 	w.out = append(w.out, p...)
 	w.signal()
@@ -374,6 +380,7 @@ func (w *wire) fail(err error) error {
 		return w.err
 	}
 	w.err = err
+	close(w.failed)
 	closing := w.closing
 	w.mu.Unlock()
 	if !closing {
@@ -389,17 +396,25 @@ func (w *wire) cause() error {
 	return w.err
 }
 
-// Close sends what is unsent, for a moment, and closes the socket.
+// Close sends what is unsent and closes the socket. After a DISCONNECT it lets the broker close first: one that sees the
+// next CONNECT before it has read our last acknowledgements would deliver those messages again.
 func (w *wire) Close() error {
 	w.mu.Lock()
 	w.closing = true
+	farewell := w.farewell
 	w.signal()
 	w.mu.Unlock()
-	last := time.NewTimer(lastFlush)
-	defer last.Stop()
+	limit := time.NewTimer(farewellTimeout)
+	defer limit.Stop()
 	select {
 	case <-w.flushed:
-	case <-last.C:
+		if farewell {
+			select {
+			case <-w.failed:
+			case <-limit.C:
+			}
+		}
+	case <-limit.C:
 	}
 	_ = w.fail(errCut)
 	err := w.Conn.Close()

@@ -35,7 +35,7 @@ func TestDemo(t *testing.T) {
 			t.Logf("demo:\n%s\n%s", out, problems)
 		}
 	})
-	arrived := regexp.MustCompile(`(?m)^\S+\s+arrived\s+erp/pump-\d .*"value":\d+`)
+	arrived := regexp.MustCompile(`(?m)^\S+\s+arrived\s+erp/pump-\d .*"speed":\d+`)
 	eventually(t, 30*time.Second, "two messages arrive", func() error {
 		select {
 		case <-exited:
