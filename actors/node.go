@@ -63,6 +63,7 @@ type Node struct {
 	dialer     *client.Dialer
 	hub        *signals.Hub
 	region     *region
+	journal    *recoveries // what entities see of the store
 	selections map[string]target
 	membership *shard.Membership
 	wire       *wire // nil without a cluster, like those below
@@ -108,11 +109,14 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: n.log,
 	})
 	n.system = newSystem(opts.Log)
+	n.journal = newRecoveries(opts.Store)
 	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
 	n.selections = n.targets()
 	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, rate: opts.OpenRate.withDefaults(), log: n.log}
 	if opts.Cluster != nil {
 		if err := n.join(); err != nil {
+			n.journal.close()
+			n.hub.Close()
 			return nil, err
 		}
 	}
@@ -184,7 +188,7 @@ func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
 
 func (n *Node) deps() *connection.Deps {
 	return &connection.Deps{
-		Store: n.opts.Store, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
+		Store: n.journal, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
 		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.opts.Instance, Log: n.log, Metrics: n.metrics, Timings: n.opts.Timings,
 	}
 }
@@ -234,6 +238,9 @@ func (n *Node) Ready() bool { return !n.draining.Load() && n.membership.Table().
 // Members are the live members of the cluster.
 func (n *Node) Members() []persistence.Member { return n.membership.View().Members }
 
+// Metrics are the series of the connection entities.
+func (n *Node) Metrics() *connection.Metrics { return n.metrics }
+
 // Monitor is the registry of the connections' counters and logs.
 func (n *Node) Monitor() *monitor.Registry { return n.monitor }
 
@@ -260,6 +267,7 @@ func (n *Node) Stop() {
 	n.membership.Stop()
 	n.release()
 	n.hub.Close()
+	n.journal.close()
 	if n.cluster != nil {
 		n.served.Wait()
 		n.cluster.Remote.Shutdown(false)

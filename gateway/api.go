@@ -58,6 +58,9 @@ func (a *API) recover(w *guard, req *http.Request) {
 	if p == nil {
 		return
 	}
+	if p == http.ErrAbortHandler { // a handler that cuts its own answer short has said why itself
+		panic(p)
+	}
 	cause := fmt.Sprintf("%T", p)
 	if e, ok := p.(runtime.Error); ok {
 		cause = e.Error()

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,9 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hawser/actors"
-	"hawser/actors/connection"
 	"hawser/cmd/hawser/config"
 	"hawser/gateway"
+	"hawser/gateway/connections"
 	"hawser/gateway/devops"
 	"hawser/gateway/status"
 	"hawser/messages"
@@ -33,6 +36,8 @@ type node struct {
 	store    persistence.Store // nil until it is open
 	registry *prometheus.Registry
 	servers  struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
+	rest     *connections.Handler
+	readable atomic.Pointer[persistence.Store] // the store once it is open, for the health check
 }
 
 // core is the actors' node as soon as it runs. Until then, and once the node is leaving, commands find no lease and the
@@ -62,6 +67,8 @@ func (c *core) Ready() error {
 		return errors.New("the node is starting")
 	case !n.Ready():
 		return errors.New("the node holds no lease")
+	case len(n.Members()) == 0:
+		return errors.New("the node has not seen itself among the members yet")
 	}
 	return nil
 }
@@ -77,7 +84,7 @@ func (c *core) Cluster() status.Cluster {
 		return view
 	}
 	for _, m := range n.Members() {
-		member := status.Member{Node: m.Address, NodeUID: string(m.ID), Status: "Up", Roles: []string{role}}
+		member := status.Member{Node: m.Address, NodeUID: string(m.ID), Status: "Up", Roles: []string{role}, Instance: m.Instance}
 		if member.Node == "" {
 			member.Node = c.self
 		}
@@ -111,6 +118,7 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node
 	if n.store, err = openStore(ctx, c, log, observed.observe); err != nil {
 		return nil, err
 	}
+	n.readable.Store(&n.store)
 	options, err := nodeOptions(c, n.store, log)
 	if err != nil {
 		return nil, err
@@ -120,9 +128,7 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	n.metrics.MustRegister(running.Monitor())
-	if entities, ok := any(running).(interface{ Metrics() *connection.Metrics }); ok {
-		n.metrics.MustRegister(entities.Metrics())
-	}
+	n.metrics.MustRegister(running.Metrics())
 	n.core.node.Store(running)
 	log.Info("started", "api", n.apiURL(), "management", "http://"+n.servers.management.Addr().String(), "metrics", n.metricsURL(), "store", storeName(c), "version", version())
 	return n, nil
@@ -163,7 +169,7 @@ func (n *node) listen() error {
 	return nil
 }
 
-// api is the handler of the API's address. Below /overall nothing is there yet but its realm.
+// api is the handler of the API's address.
 func (n *node) api() http.Handler {
 	c := n.config
 	var operators, observers *gateway.Realm
@@ -177,10 +183,46 @@ func (n *node) api() http.Handler {
 		Asker: &n.core, Instance: c.Instance, Targets: []devops.Target{{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs}},
 		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, Log: n.log,
 	})
-	return gateway.NewAPI(int64(c.HTTP.MaxBody), n.log,
+	n.rest = connections.NewHandler(connections.Options{
+		Asker: &n.core, Realm: operators, MediaTypes: c.HTTP.MediaTypes, RequestTimeout: min(c.HTTP.RequestTimeout, c.HTTP.DefaultTimeout),
+		MaxTimeout: c.HTTP.MaxTimeout, ErrorWindow: c.HTTP.ErrorWindow, RetrieveLimit: c.HTTP.RetrieveLimit, Log: n.log,
+	})
+	views := status.NewViews(status.Options{
+		Info: n.info(), Probe: &n.core, Persistence: n.checkStore, Timeout: c.Health.Timeout, CacheHealth: c.Health.CacheTimeout,
+	})
+	front := gateway.Front{
+		CORS: c.HTTP.CORS, ForceHTTPS: c.HTTP.ForceHTTPS, RedirectToHTTPS: c.HTTP.RedirectHTTPS, ProtocolHeaders: c.HTTP.ProtocolHeaders,
+		NoRedirect: regexp.MustCompile("^(?:" + c.HTTP.NoRedirect + ")$"), // compiled before, when the configuration was checked
+	}
+	return front.Handler(gateway.NewAPI(int64(c.HTTP.MaxBody), n.log,
+		gateway.Route{Segment: "api", Handler: n.rest}, // authenticates by itself
 		gateway.Route{Segment: "devops", Realm: operators, Handler: handler},
-		gateway.Route{Segment: "overall", Realm: observers, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { gateway.WriteNotFound(w) })},
-	)
+		gateway.Route{Segment: "health", Handler: views.Health()},
+		gateway.Route{Segment: "status", Handler: views.Status()},
+		gateway.Route{Segment: "overall", Realm: observers, Handler: views.Overall()},
+	))
+}
+
+// checkStore reads a little from the store, for the health check.
+func (n *node) checkStore(ctx context.Context) error {
+	store := n.readable.Load()
+	if store == nil {
+		return errors.New("the store is not open yet")
+	}
+	_, err := (*store).IDs(ctx, "", 1)
+	if err != nil {
+		n.log.Warn("the health check cannot read the store", "error", err)
+	}
+	return err
+}
+
+// info is what the status views say of this process.
+func (n *node) info() status.Info {
+	host, _ := os.Hostname() // shown if there is one
+	return status.Info{
+		Service: role, Version: version(), Built: built(), Hostname: host, LocalAddress: n.core.self, Instance: n.config.Instance,
+		Processors: runtime.GOMAXPROCS(0), Memory: memory(),
+	}
 }
 
 func (n *node) apiURL() string { return "http://" + n.servers.api.Addr().String() }
@@ -215,6 +257,7 @@ func (n *node) stop() {
 		if err := n.servers.api.Shutdown(ctx); err != nil {
 			problems = append(problems, err.Error())
 		}
+		n.rest.Wait()
 	}
 	if running != nil {
 		running.Stop()

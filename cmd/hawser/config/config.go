@@ -28,6 +28,15 @@ type Config struct {
 		MaxBody         Size          `key:"http.max-content-length" env:"HAWSER_HTTP_MAX_CONTENT_LENGTH" default:"1m" min:"1k" max:"64m" doc:"largest request body, answered 413 above it; a connection with long scripts or certificate chains needs a few hundred KiB"`
 		RequestTimeout  time.Duration `key:"http.request-timeout" env:"REQUEST_TIMEOUT" default:"60s" min:"10s" max:"10m" doc:"after this the API gives up waiting for an answer: 408 command.timeout"`
 		MaxTimeout      time.Duration `key:"command.max-timeout" env:"" default:"1m" min:"1s" max:"10m" doc:"largest timeout a query parameter may ask for"`
+		DefaultTimeout  time.Duration `key:"command.default-timeout" env:"" default:"60s" min:"1s" max:"10m" doc:"wait of /api/2/connections for an answer without a timeout; never longer than http.request-timeout"`
+		ErrorWindow     time.Duration `key:"command.fire-and-forget-enforcement-timeout" env:"FIRE_AND_FORGET_ENFORCEMENT_TIMEOUT" default:"3s" min:"1ms" max:"60s" doc:"how long a command with response-required=false is watched for an error before it is answered 202"`
+		RetrieveLimit   int           `key:"command.connections-retrieve-limit" env:"HAWSER_CONNECTIONS_RETRIEVE_LIMIT" default:"100" min:"1" doc:"connections that GET /api/2/connections answers in full; above it 400 connectivity:connections.amount.illegal, ids-only=true is always answered"`
+		MediaTypes      []string      `key:"http.additional-accepted-media-types" env:"ADDITIONAL_ACCEPTED_MEDIA_TYPES" default:"application/octet-stream" doc:"types of request bodies that /api/2 takes beside a route's own; a request without Content-Type counts as application/octet-stream"`
+		CORS            bool          `key:"http.enablecors" env:"ENABLE_CORS" default:"false" doc:"lets browser pages of any origin use the API"`
+		ForceHTTPS      bool          `key:"http.forcehttps" env:"FORCE_HTTPS" default:"false" doc:"answers 404 to what did not reach the proxy over HTTPS"`
+		RedirectHTTPS   bool          `key:"http.redirect-to-https" env:"REDIRECT_TO_HTTPS" default:"false" doc:"with forcehttps: 301 to the https address instead, except for http.redirect-to-https-blocklist-pattern"`
+		NoRedirect      string        `key:"http.redirect-to-https-blocklist-pattern" env:"" default:"/api.*|/ws.*|/status.*|/overall.*" doc:"whole paths that are answered 404 and not redirected"`
+		ProtocolHeaders []string      `key:"http.protocol-headers" env:"" default:"X-Forwarded-Proto,x_forwarded_proto" doc:"request headers that tell the protocol the proxy was reached by; the first that is present counts"`
 		IdleTimeout     time.Duration `key:"http.idle-timeout" env:"IDLE_TIMEOUT" default:"610s" min:"1s" doc:"idle keep-alive connections are closed after this"`
 		ShutdownTimeout time.Duration `key:"http.coordinated-shutdown-timeout" env:"COORDINATED_SHUTDOWN_REQUEST_TIMEOUT" default:"65s" min:"1s" doc:"how long running requests may take to end when the node stops"`
 	}
@@ -61,6 +70,11 @@ type Config struct {
 		Plaintext bool          `key:"cluster.plaintext" env:"HAWSER_CLUSTER_PLAINTEXT" default:"false" doc:"lets nodes talk without TLS beyond loopback; whoever reaches the port can then command every connection"`
 		Shards    int           `key:"cluster.number-of-shards" env:"CLUSTER_NUMBER_OF_SHARDS" default:"64" min:"1" max:"4096" doc:"shards of connections; fixed per database and checked at the start"`
 		LeaseTTL  time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; also how long it rides out a database outage (three fifths of it)"`
+	}
+
+	Health struct {
+		CacheTimeout time.Duration `key:"public-health.cache-timeout" env:"GATEWAY_STATUS_HEALTH_EXTERNAL_TIMEOUT" default:"20s" min:"1ms" doc:"how long /health keeps an answer"`
+		Timeout      time.Duration `key:"health-check.service.timeout" env:"HEALTH_CHECK_SERVICE_TIMEOUT" default:"10s" min:"100ms" doc:"how long the database may take to answer a health check"`
 	}
 
 	Log struct {

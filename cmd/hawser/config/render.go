@@ -75,7 +75,7 @@ func WriteDoc(w io.Writer) error {
 		"|---|---|---|---|---|",
 	}
 	for _, k := range keys {
-		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", k.Name, k.variables(), k.kind(), code(k.Default), k.Doc))
+		rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |", k.Name, k.variables(), k.kind(), strings.ReplaceAll(code(k.Default), "|", `\|`), k.Doc))
 	}
 	_, err := io.WriteString(w, strings.Join(rows, "\n")+"\n")
 	return err

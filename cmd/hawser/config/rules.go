@@ -27,6 +27,9 @@ func (l *loader) check() {
 			break
 		}
 	}
+	if _, err := regexp.Compile(c.HTTP.NoRedirect); err != nil {
+		l.problem("http.redirect-to-https-blocklist-pattern", from["http.redirect-to-https-blocklist-pattern"], "is no regular expression")
+	}
 	if _, err := regexp.Compile(c.Connection.BlockedHostRegex); err != nil {
 		l.problem("connection.blocked-host-regex", from["connection.blocked-host-regex"], "is no regular expression")
 	}
