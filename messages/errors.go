@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,6 +175,75 @@ func NewIDInvalid(id string) *Error {
 	}
 }
 
+// NewIDNotSettable: a connection of the REST API carries an id of its own, or another one than its path; pathID "" where
+// there is none.
+func NewIDNotSettable(pathID string) *Error {
+	e := &Error{
+		Status: 400, Code: "connectivity:id.notsettable",
+		Message:     "The connection must not bring an ID of its own in the member </id>.",
+		Description: "Leave the member out, the ID is generated.",
+	}
+	if pathID != "" {
+		e.Message = fmt.Sprintf("The member </id> of the connection is not the ID '%s' of its path.", pathID)
+		e.Description = "Leave the member out, or repeat the ID of the path."
+	}
+	return e
+}
+
+// commandName is what NewCommandInvalid may repeat: anything else may be a connection with its secrets.
+var commandName = regexp.MustCompile(`^[\s"a-zA-Z0-9.:_-]{0,100}$`)
+
+// NewCommandInvalid: POST /api/2/connections/{id}/command with another body than one of known.
+func NewCommandInvalid(body string, known []string) *Error {
+	if !commandName.MatchString(body) {
+		body = masked
+	}
+	return &Error{
+		Status: 400, Code: "connectivity:command.invalid",
+		Message:     fmt.Sprintf("The body <%s> is not a command.", body),
+		Description: "The body has to be exactly one of: " + strings.Join(known, ", ") + ".",
+	}
+}
+
+// NewAmountIllegal: more connections than may be listed in full.
+func NewAmountIllegal(limit int) *Error {
+	return &Error{
+		Status: 400, Code: "connectivity:connections.amount.illegal",
+		Message:     fmt.Sprintf("There are more connections than the limit of '%d' that can be retrieved at once.", limit),
+		Description: "Retrieve their IDs with the query parameter 'ids-only=true' and then those that are wanted.",
+	}
+}
+
+// NewMediaTypeUnsupported: a request body of a kind that the route does not read; sent "" for no Content-Type.
+func NewMediaTypeUnsupported(sent string, accepted []string) *Error {
+	if sent == "" {
+		sent = "none"
+	}
+	return &Error{
+		Status: 415, Code: "mediatype.unsupported",
+		Message:     fmt.Sprintf("The media type '%s' of the header 'content-type' is not supported here.", shorten(sent)),
+		Description: "Allowed are: " + strings.Join(accepted, ", ") + ".",
+	}
+}
+
+// NewVersionNotSupported: a version of the API other than 2.
+func NewVersionNotSupported(version string) *Error {
+	return &Error{
+		Status: 404, Code: "api.version.notsupported",
+		Message:     fmt.Sprintf("The API version '%s' is not supported.", shorten(version)),
+		Description: "The version is 2.",
+	}
+}
+
+// NewDuplicateHeader: a header that is there twice, or once as a header and once, different, as a query parameter.
+func NewDuplicateHeader(name string) *Error {
+	return &Error{
+		Status: 400, Code: "gateway:duplicate.header.field",
+		Message:     fmt.Sprintf("The header '%s' was given more than once.", shorten(name)),
+		Description: "Give it once, as a request header or as a query parameter.",
+	}
+}
+
 // NewSignalIllegal: the command does not fit the state of the clients.
 func NewSignalIllegal(id, commandType, state string) *Error {
 	e := &Error{
@@ -296,6 +366,11 @@ func NewAskError(target string, after time.Duration) *Error {
 		Message:     fmt.Sprintf("Asking [%s] timed out after [%d ms].", target, after.Milliseconds()),
 		Description: "Try again, or send the command with a larger timeout.",
 	}
+}
+
+// NewAskFailed: the target failed in a way that only the log tells.
+func NewAskFailed(target string) *Error {
+	return &Error{Status: 503, Code: "ask.error", Message: fmt.Sprintf("Asking [%s] failed.", target), Description: "Try again."}
 }
 
 // NewTimeoutInvalid: a timeout that is no duration (piggyback.md 1.3).

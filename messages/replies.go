@@ -7,10 +7,13 @@ import (
 )
 
 // Reply is what a command was answered: Body is the whole JSON object that leaves over HTTP (a command response, or a
-// bare error E1, contract piggyback.md 1.7), Status the command's own status, not the HTTP status.
+// bare error E1, contract piggyback.md 1.7), Status the command's own status, not the HTTP status. Headers are what is
+// said beside the body: HeaderEntityRevision and HeaderETag of the connection after the command (http-api.md 3.2); nil for
+// what is no connection's. The REST API shows them, piggyback does not.
 type Reply struct {
-	Status int
-	Body   json.RawMessage
+	Status  int
+	Body    json.RawMessage
+	Headers Headers
 }
 
 // ErrorReply renders e as a bare E1.

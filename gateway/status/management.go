@@ -31,6 +31,8 @@ type Member struct {
 	NodeUID string   `json:"nodeUid"`
 	Status  string   `json:"status"` // Up, Leaving
 	Roles   []string `json:"roles"`
+
+	Instance string `json:"-"` // instance id, for the views by instance
 }
 
 // Management serves /alive, /ready and /cluster/members. /alive is 200 as long as it is answered at all: it never depends

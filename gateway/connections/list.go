@@ -1,0 +1,211 @@
+package connections
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"hawser/gateway"
+	"hawser/messages"
+)
+
+const (
+	// readAhead is how many connections of a list are asked for at one time. What is held of a list is bounded by it.
+	readAhead = 64
+	// held is how much of a list is held back before the answer begins: as long as it has not, an error can still be told.
+	held = 1 << 20
+)
+
+// list is GET /api/2/connections: ids, or whole connections, or projections of them (http-api.md 5.1).
+func (h *Handler) list(x *exchange) {
+	ids, err := x.newCommand(about{Type: messages.RetrieveAllConnectionIDs}, x.listHeaders())
+	if err != nil {
+		x.failWith(err)
+		return
+	}
+	fields := x.fields()
+	onlyIDs := false
+	if values, ok := x.query["ids-only"]; ok {
+		onlyIDs = strings.EqualFold(values[0], "true")
+	}
+	if fields != nil {
+		selector, err := messages.ParseFieldSelector(*fields)
+		if err != nil {
+			x.failWith(err)
+			return
+		}
+		if !x.query.Has("ids-only") {
+			onlyIDs = justID(selector)
+		}
+	}
+	h.execute(x, ids, func(ctx context.Context) (messages.Reply, error) {
+		return h.ask(ctx, messages.TargetConnectionIDs, ids)
+	}, func(reply messages.Reply) {
+		var body struct {
+			IDs json.RawMessage `json:"connectionIds"`
+		}
+		var all []string
+		err := json.Unmarshal(reply.Body, &body)
+		if err == nil {
+			err = json.Unmarshal(body.IDs, &all)
+		}
+		switch {
+		case err != nil:
+			x.failWith(err)
+		case onlyIDs:
+			x.json(reply, body.IDs, false)
+		case len(all) > h.RetrieveLimit:
+			x.fail(messages.NewAmountIllegal(h.RetrieveLimit))
+		default:
+			h.listAll(x, all, fields, ids.Received)
+		}
+	})
+}
+
+// justID reports whether a selector names the member id and nothing else.
+func justID(s *messages.FieldSelector) bool {
+	for _, p := range s.Pointers {
+		if p != "/id" {
+			return false
+		}
+	}
+	return len(s.Pointers) > 0
+}
+
+// listHeaders are the headers of the commands of a list: preconditions and history are about one connection.
+func (x *exchange) listHeaders() messages.Headers {
+	headers := maps.Clone(x.headers)
+	for _, name := range []string{messages.HeaderIfMatch, messages.HeaderIfNoneMatch, messages.HeaderIfEqual, messages.HeaderAtRevision, messages.HeaderAtTimestamp} {
+		delete(headers, name)
+	}
+	return headers
+}
+
+// listAll retrieves the connections, several at a time, and writes them in the order of ids. One that was deleted meanwhile
+// is left out. An error ends the list: as the answer if none has begun, else by cutting the connection, so that nobody
+// takes a part for the whole.
+func (h *Handler) listAll(x *exchange, ids []string, fields *string, began time.Time) {
+	ctx, cancel := context.WithDeadline(x.r.Context(), began.Add(x.wait))
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer cancel()
+	replies := h.retrieveAll(ctx, &work, x, ids, fields)
+	out := list{x: x}
+	left := len(ids)
+	for one := range replies {
+		reply := <-one
+		left--
+		switch {
+		case x.r.Context().Err() != nil:
+			return
+		case reply.Status == http.StatusNotFound:
+			continue
+		case reply.Status != http.StatusOK:
+			out.abort(reply)
+			return
+		}
+		connection, err := connectionOf(reply)
+		if err != nil {
+			out.abort(messages.ErrorReply(messages.NewInternalError()))
+			return
+		}
+		if !out.add(connection) {
+			return
+		}
+	}
+	if left > 0 { // time was up
+		out.abort(messages.ErrorReply(messages.NewCommandTimeout(x.wait)))
+		return
+	}
+	out.end()
+}
+
+// retrieveAll asks for all connections; the replies come in the order of ids, at most readAhead of them ahead of whoever
+// reads. Everything ends with ctx, and work with it.
+func (h *Handler) retrieveAll(ctx context.Context, work *sync.WaitGroup, x *exchange, ids []string, fields *string) <-chan chan messages.Reply {
+	queue := make(chan chan messages.Reply, readAhead-1)
+	headers, requestID := x.listHeaders(), uuid.NewString()
+	work.Go(func() {
+		defer close(queue)
+		for _, id := range ids {
+			one := make(chan messages.Reply, 1)
+			select {
+			case queue <- one:
+			case <-ctx.Done():
+				return
+			}
+			work.Go(func() { one <- h.retrieve(ctx, x, id, fields, headers, requestID) })
+		}
+	})
+	return queue
+}
+
+func (h *Handler) retrieve(ctx context.Context, x *exchange, id string, fields *string, headers messages.Headers, requestID string) messages.Reply {
+	c, err := x.newCommand(about{Type: messages.RetrieveConnection, ID: id, Fields: fields}, headers)
+	if err != nil { // cannot happen: the ids are the service's own
+		return h.outcome(x, c, messages.Reply{}, err)
+	}
+	c.RequestID = requestID
+	reply, err := h.Asker.Ask(ctx, messages.TargetConnection, c)
+	return h.outcome(x, c, reply, err)
+}
+
+// list is the answer to a list on its way out.
+type list struct {
+	x      *exchange
+	buffer bytes.Buffer
+	some   bool // an element is there
+	begun  bool // the answer has begun
+}
+
+// add appends one element; false: the client has gone.
+func (l *list) add(element []byte) bool {
+	separator := byte(',')
+	if !l.some {
+		separator = '['
+	}
+	l.some = true
+	l.buffer.WriteByte(separator)
+	l.buffer.Write(element)
+	if l.buffer.Len() < held {
+		return true
+	}
+	if !l.begun {
+		l.begun = true
+		l.x.echo()
+		l.x.w.Header().Set("Content-Type", mediaJSON)
+		l.x.w.WriteHeader(http.StatusOK)
+	}
+	_, err := l.buffer.WriteTo(l.x.w)
+	return err == nil
+}
+
+// end writes what is left.
+func (l *list) end() {
+	if !l.some {
+		l.buffer.WriteByte('[')
+	}
+	l.buffer.WriteByte(']')
+	if l.begun {
+		_, _ = l.buffer.WriteTo(l.x.w)
+		return
+	}
+	l.x.echo()
+	gateway.WriteJSON(l.x.w, http.StatusOK, l.buffer.Bytes())
+}
+
+// abort ends a list that cannot be completed.
+func (l *list) abort(reply messages.Reply) {
+	if !l.begun {
+		l.x.refuse(reply)
+		return
+	}
+	panic(http.ErrAbortHandler)
+}
