@@ -46,7 +46,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case !ok:
 		WriteNotFound(answer)
 	case route.Realm.Admit(answer, req):
-		req.Body = &body{ReadCloser: http.MaxBytesReader(w, req.Body, a.maxBody), limit: a.maxBody}
+		req.Body = &body{ReadCloser: http.MaxBytesReader(w, req.Body, a.maxBody), rest: req.Body, limit: a.maxBody}
 		route.Handler.ServeHTTP(answer, req)
 	}
 }
@@ -90,7 +90,18 @@ func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 // body is a request body that knows its bound.
 type body struct {
 	io.ReadCloser
+	rest  io.Reader // what lies behind the bound
 	limit int64
+}
+
+// mostDiscarded is how much of a body that is too large is read and thrown away, so that a client which sends all of it
+// before it reads gets the answer and not a reset connection.
+const mostDiscarded = 16 << 20
+
+// tooLarge reads on for the client's sake.
+func (b *body) tooLarge() *messages.Error {
+	_, _ = io.CopyN(io.Discard, b.rest, mostDiscarded)
+	return NewPayloadTooLarge(b.limit)
 }
 
 // ReadBody reads the whole body of a request that came through an API. A *messages.Error is to be answered; with any other
@@ -101,7 +112,7 @@ func ReadBody(req *http.Request) ([]byte, error) {
 		return io.ReadAll(req.Body)
 	}
 	if req.ContentLength > b.limit {
-		return nil, NewPayloadTooLarge(b.limit)
+		return nil, b.tooLarge()
 	}
 	var content []byte
 	var err error
@@ -112,7 +123,7 @@ func ReadBody(req *http.Request) ([]byte, error) {
 		content, err = io.ReadAll(b)
 	}
 	if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
-		return nil, NewPayloadTooLarge(b.limit)
+		return nil, b.tooLarge()
 	}
 	return content, err
 }
