@@ -17,6 +17,7 @@ type Aggregated struct {
 	Sources        []messages.ResourceStatus
 	Targets        []messages.ResourceStatus
 	Tunnels        []messages.ResourceStatus
+	Missing        int // entries that nobody reported
 }
 
 // Aggregate adds up the entries that the clients of c reported; those that are missing are added as failed, or as
@@ -52,6 +53,7 @@ func Aggregate(c *messages.Connection, parts []messages.ResourceStatus, nodes in
 	for _, l := range lists {
 		for len(*l.entries) < l.expected {
 			*l.entries = append(*l.entries, missing(l.kind, c.ClientCount, nodes))
+			a.Missing++
 		}
 		verdicts = append(verdicts, overall(l.kind, *l.entries))
 	}

@@ -26,7 +26,7 @@ func UserIndicated(err error) bool {
 		failure   *Failure
 		host      *HostError
 		dns       *net.DNSError
-		alert     tls.AlertError
+		alert     *net.OpError
 		record    tls.RecordHeaderError
 		verify    *tls.CertificateVerificationError
 		authority x509.UnknownAuthorityError
@@ -37,7 +37,8 @@ func UserIndicated(err error) bool {
 		return failure.UserIndicated
 	}
 	return errors.As(err, &host) || errors.As(err, &dns) || errors.Is(err, syscall.ECONNREFUSED) ||
-		errors.As(err, &alert) || errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &authority) ||
+		errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error") || // so crypto/tls reports alerts
+		errors.As(err, &record) || errors.As(err, &verify) || errors.As(err, &authority) ||
 		errors.As(err, &hostname) || errors.As(err, &invalid)
 }
 

@@ -12,13 +12,13 @@ import (
 type state uint8
 
 const (
-	unknown state = iota
-	initialized
-	connecting // an attempt runs, or the backoff after one
-	connected
-	disconnecting // announcing, then closing the transport
-	disconnected
-	testing
+	stateUnknown state = iota
+	stateInitialized
+	stateConnecting // an attempt runs, or the backoff after one
+	stateConnected
+	stateDisconnecting // announcing, then closing the transport
+	stateDisconnected
+	stateTesting
 )
 
 func (s state) String() string {
@@ -171,8 +171,8 @@ func (m *machine) step(now time.Time, in input) []output {
 	m.out = m.out[:0]
 	switch in := in.(type) {
 	case initialize:
-		if m.state == unknown {
-			m.state = initialized
+		if m.state == stateUnknown {
+			m.state = stateInitialized
 		}
 	case openRequested:
 		m.open(now)
@@ -187,7 +187,7 @@ func (m *machine) step(now time.Time, in input) []output {
 	case interrupted:
 		m.interrupted(now, in)
 	case recovered:
-		if m.state == connected && in.attempt == m.attempt && m.status.status != messages.StatusOpen {
+		if m.state == stateConnected && in.attempt == m.attempt && m.status.status != messages.StatusOpen {
 			m.status = openSince(now)
 			m.log(true, "The driver has reconnected.")
 		}
@@ -225,11 +225,11 @@ func openSince(now time.Time) clientStatus {
 
 func (m *machine) open(now time.Time) {
 	switch m.state {
-	case connected:
+	case stateConnected:
 		m.do(answerOpen{})
-	case disconnecting, testing:
+	case stateDisconnecting, stateTesting:
 		m.do(answerOpen{messages.NewSignalIllegal(m.id, messages.OpenConnection, strings.ToLower(m.state.String()))})
-	case connecting:
+	case stateConnecting:
 		m.tries = 0
 		if !m.running { // no attempt to join: the operator does not wait for the backoff
 			m.start(now)
@@ -237,7 +237,7 @@ func (m *machine) open(now time.Time) {
 	default: // resting, or disconnected
 		m.tries = 0
 		switch {
-		case m.state == disconnected:
+		case m.state == stateDisconnected:
 			m.status = fresh(now)
 		case m.status.recovery == messages.RecoveryBackOffLimitReached:
 			m.status.recovery = messages.RecoveryOngoing
@@ -248,7 +248,7 @@ func (m *machine) open(now time.Time) {
 
 // start begins an attempt.
 func (m *machine) start(now time.Time) {
-	m.state = connecting
+	m.state = stateConnecting
 	m.begin(now)
 	m.arm(attemptLimit, m.settings.limit(m.tries))
 	if m.tries == 0 {
@@ -265,11 +265,11 @@ func (m *machine) begin(now time.Time) {
 }
 
 func (m *machine) test(now time.Time) {
-	if m.state > initialized {
+	if m.state > stateInitialized {
 		m.do(answerTest{messages.NewSignalIllegal(m.id, messages.TestConnection, strings.ToLower(m.state.String()))})
 		return
 	}
-	m.state = testing
+	m.state = stateTesting
 	m.begin(now)
 	m.arm(testLimit, m.settings.TestingTimeout)
 	m.do(startAttempt{m.attempt})
@@ -281,11 +281,11 @@ func (m *machine) opened(now time.Time, attempt int) {
 	}
 	m.running = false
 	m.disarm()
-	if m.state == testing {
+	if m.state == stateTesting {
 		m.do(answerTest{})
 		return
 	}
-	m.state, m.linked, m.tries = connected, true, 0
+	m.state, m.linked, m.tries = stateConnected, true, 0
 	m.status = openSince(now)
 	m.do(tellConnected{attempt}, answerOpen{})
 	m.log(true, "Connection successful")
@@ -297,13 +297,13 @@ func (m *machine) failed(now time.Time, in failed) {
 		return
 	}
 	switch m.state {
-	case testing:
+	case stateTesting:
 		if m.running {
 			m.running = false
 			m.disarm()
 			m.do(answerTest{in.failure.asError(m.id)}, endAttempt{attempt: m.attempt})
 		}
-	case connecting:
+	case stateConnecting:
 		if !m.running {
 			m.further++
 			return
@@ -311,10 +311,10 @@ func (m *machine) failed(now time.Time, in failed) {
 		m.disarm()
 		m.classify(now, in.failure)
 		m.retry(now, in.failure.asError(m.id), in.failure.Text)
-	case connected:
+	case stateConnected:
 		m.classify(now, in.failure)
 		m.retry(now, in.failure.asError(m.id), in.failure.Text)
-	case disconnecting:
+	case stateDisconnecting:
 		if !m.closing {
 			m.disconnect(now)
 		}
@@ -348,20 +348,20 @@ func (m *machine) retry(now time.Time, answer *messages.Error, cause string) {
 		m.tries = 0
 	}
 	if m.tries >= m.settings.ConnectingMaxTries {
-		m.state = initialized
+		m.state = stateInitialized
 		m.status.recovery = messages.RecoveryBackOffLimitReached
 		m.status.details += fmt.Sprintf(" Reached maximum retries: after %d tries the client rests until the connection is opened again.", m.tries)
 		m.log(false, "Connection failed due to: %s Reached maximum retries after %d tries.", cause, m.tries)
 		return
 	}
-	m.state = connecting
+	m.state = stateConnecting
 	wait := m.settings.backoff(m.tries)
 	m.log(false, "Connection failed due to: %s Will reconnect after %s", cause, isoDuration(wait))
 	m.arm(backoff, wait)
 }
 
 func (m *machine) interrupted(now time.Time, in interrupted) {
-	if m.state == connected && in.attempt == m.attempt {
+	if m.state == stateConnected && in.attempt == m.attempt {
 		m.classify(now, in.failure)
 		m.log(false, "%s", in.failure.Text)
 	}
@@ -369,16 +369,16 @@ func (m *machine) interrupted(now time.Time, in interrupted) {
 
 func (m *machine) close(now time.Time) {
 	switch m.state {
-	case connected:
-		m.state, m.closing = disconnecting, false
+	case stateConnected:
+		m.state, m.closing = stateDisconnecting, false
 		m.status.details = "cleaning up before closing or deleting connection at " + messages.FormatInstant(now)
 		m.do(announce{"closed"})
-	case connecting:
+	case stateConnecting:
 		m.do(answerOpen{messages.NewConnectionFailed(m.id, "The connection was closed while it was connecting.")})
 		m.closeAttempt(now)
-	case testing:
+	case stateTesting:
 		m.closeAttempt(now)
-	case disconnecting: // joins
+	case stateDisconnecting: // joins
 	default:
 		m.gone(now, nil)
 	}
@@ -386,13 +386,13 @@ func (m *machine) close(now time.Time) {
 
 // closeAttempt ends the attempt or link that there may be without ceremony for the sink.
 func (m *machine) closeAttempt(now time.Time) {
-	if m.state == connecting && !m.running {
+	if m.state == stateConnecting && !m.running {
 		m.disarm()
 		m.gone(now, nil)
 		return
 	}
 	cut := m.running
-	m.state, m.closing, m.running = disconnecting, true, false
+	m.state, m.closing, m.running = stateDisconnecting, true, false
 	m.status.details = "disconnecting connection at " + messages.FormatInstant(now)
 	m.do(endAttempt{attempt: m.attempt, orderly: !cut})
 	m.arm(disconnectLimit, m.settings.DisconnectingMaxTimeout)
@@ -400,7 +400,7 @@ func (m *machine) closeAttempt(now time.Time) {
 
 func (m *machine) announced(now time.Time, wanted bool) {
 	switch {
-	case m.state != disconnecting || m.closing: // the link broke meanwhile
+	case m.state != stateDisconnecting || m.closing: // the link broke meanwhile
 	case wanted:
 		m.arm(announcement, m.settings.DisconnectAnnouncementTimeout)
 	default:
@@ -416,7 +416,7 @@ func (m *machine) disconnect(now time.Time) {
 }
 
 func (m *machine) closed(now time.Time, in closed) {
-	if m.state != disconnecting || !m.closing || in.attempt != m.attempt {
+	if m.state != stateDisconnecting || !m.closing || in.attempt != m.attempt {
 		return
 	}
 	m.disarm()
@@ -433,8 +433,8 @@ func (m *machine) notDisconnected() *messages.Error {
 
 // gone is the end of a close.
 func (m *machine) gone(now time.Time, err *messages.Error) {
-	if m.state != disconnected {
-		m.state = disconnected
+	if m.state != stateDisconnected {
+		m.state = stateDisconnected
 		m.status = clientStatus{
 			status: messages.StatusClosed, recovery: messages.RecoveryUnknown, details: "Disconnected at " + messages.FormatInstant(now), since: now,
 		}

@@ -194,7 +194,7 @@ func (r *Runner) step(in input) {
 	for in != nil {
 		var next input
 		outputs := r.machine.step(r.now(), in)
-		r.connected.Store(r.machine.state == connected)
+		r.connected.Store(r.machine.state == stateConnected)
 		r.resources.publish(r.machine.status)
 		for _, o := range outputs {
 			if n := r.execute(o); n != nil {
@@ -291,9 +291,9 @@ func (r *Runner) gauges() {
 		return
 	}
 	switch r.machine.state {
-	case connected:
+	case stateConnected:
 		r.cfg.Record.SetClients(1, 0)
-	case connecting:
+	case stateConnecting:
 		r.cfg.Record.SetClients(0, 1)
 	default:
 		r.cfg.Record.SetClients(0, 0)

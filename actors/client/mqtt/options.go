@@ -82,7 +82,7 @@ func newOptions(c *messages.Connection, env client.Environment, cfg Config) (opt
 		if !ok {
 			continue
 		}
-		parsed, err := parseDuration(text)
+		parsed, err := messages.ParseConfigDuration(text)
 		if err != nil {
 			return o, &client.Failure{Text: fmt.Sprintf("The value of %s is not a duration.", key), UserIndicated: true}
 		}
@@ -150,28 +150,4 @@ func tlsConfig(c *messages.Connection) (*tls.Config, error) {
 		t.Certificates = []tls.Certificate{pair}
 	}
 	return t, nil
-}
-
-// durationUnits are those of HOCON; a bare number is milliseconds (bindings.md 1.2).
-var durationUnits = map[string]time.Duration{
-	"": time.Millisecond, "ns": time.Nanosecond, "nano": time.Nanosecond, "nanos": time.Nanosecond, "nanosecond": time.Nanosecond, "nanoseconds": time.Nanosecond,
-	"us": time.Microsecond, "micro": time.Microsecond, "micros": time.Microsecond, "microsecond": time.Microsecond, "microseconds": time.Microsecond,
-	"ms": time.Millisecond, "milli": time.Millisecond, "millis": time.Millisecond, "millisecond": time.Millisecond, "milliseconds": time.Millisecond,
-	"s": time.Second, "second": time.Second, "seconds": time.Second, "m": time.Minute, "minute": time.Minute, "minutes": time.Minute,
-	"h": time.Hour, "hour": time.Hour, "hours": time.Hour, "d": 24 * time.Hour, "day": 24 * time.Hour, "days": 24 * time.Hour,
-}
-
-// parseDuration reads a HOCON duration: a number, blanks, a unit.
-func parseDuration(text string) (time.Duration, error) {
-	text = strings.TrimSpace(text)
-	i := strings.IndexFunc(text, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' })
-	if i < 0 {
-		i = len(text)
-	}
-	unit, ok := durationUnits[text[i:]]
-	n, err := strconv.ParseFloat(strings.TrimSpace(text[:i]), 64)
-	if d := n * float64(unit); ok && err == nil && d < float64(1<<62) && d > -float64(1<<62) {
-		return time.Duration(d), nil
-	}
-	return 0, messages.ErrDuration
 }

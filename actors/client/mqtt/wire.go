@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -60,6 +61,8 @@ const (
 	writeTimeout = 20 * time.Second
 	// A buffer that grew beyond this is not kept.
 	keepBuffer = 256 << 10
+	// How long a failed write waits for the reader to say why.
+	readerFirst = 100 * time.Millisecond
 	// How long Close sends what is unsent, and waits for the broker to close the connection.
 	farewellTimeout = time.Second
 )
@@ -254,7 +257,7 @@ func (w *wire) suback(header, length int) error {
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err != nil {
+	if w.err != nil || len(p) == 0 {
 		return 0, w.err
 	}
 	switch p[0] >> 4 {
@@ -329,6 +332,7 @@ func (w *wire) flush() {
 	var sending []byte
 	var unsent []*publication
 	for range w.wake {
+		runtime.Gosched() // whoever is about to write more does so first: fewer, larger writes under load
 		w.mu.Lock()
 		sending, w.out = w.out, sending[:0]
 		unsent, w.unsent = w.unsent, unsent[:0]
@@ -338,6 +342,10 @@ func (w *wire) flush() {
 			part := rest[:min(len(rest), chunk)]
 			_ = w.Conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 			if _, err := w.Conn.Write(part); err != nil {
+				select { // the reader may know better why: a TLS alert, say
+				case <-w.failed:
+				case <-time.After(readerFirst):
+				}
 				_ = w.fail(err)
 				_ = w.Conn.Close() // wakes the reader
 				w.mu.Lock()
