@@ -17,6 +17,7 @@ func (n *Node) targets() map[string]target {
 	return map[string]target{
 		messages.TargetConnection:    n.askConnection,
 		messages.TargetConnectionIDs: n.retrieveIDs,
+		messages.TargetPubSub:        n.purge,
 	}
 }
 
@@ -26,7 +27,7 @@ func (n *Node) Ask(ctx context.Context, selection string, c messages.Command) (m
 	switch {
 	case !ok:
 		return messages.Reply{}, messages.ErrTargetNotFound
-	case messages.Spec(c.Type).Target != selection:
+	case !messages.Spec(c.Type).TakenBy(selection):
 		return messages.Reply{}, messages.ErrNotTaken
 	case !n.membership.Table().Valid():
 		return messages.Reply{}, messages.ErrNoLease
@@ -47,6 +48,9 @@ const (
 // from one node to another it looks again until ctx ends.
 func (n *Node) askConnection(ctx context.Context, c messages.Command) (messages.Reply, error) {
 	attempt := firstAttempt
+	if c.Type == messages.PurgeEntities {
+		attempt += n.opts.PurgeDelay
+	}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		reply, err := n.askOwner(ctx, c, attempt)
 		switch {
@@ -77,7 +81,7 @@ func (n *Node) leavesAlone() bool {
 // askOwner is one attempt.
 func (n *Node) askOwner(ctx context.Context, c messages.Command, attempt time.Duration) (messages.Reply, error) {
 	if _, here := n.lease(c.ConnectionID); here {
-		return n.region.ask(ctx, c)
+		return n.askHere(ctx, c)
 	}
 	if n.cluster == nil {
 		return messages.Reply{}, errElsewhere

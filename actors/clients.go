@@ -8,6 +8,7 @@ import (
 	"hawser/actors/connection"
 	"hawser/actors/signals"
 	"hawser/messages"
+	"hawser/persistence"
 )
 
 // clients makes the broker clients of entities: a transport by connection type, the state machine above it, and the
@@ -24,13 +25,14 @@ func (c *clients) Start(conn *messages.Connection) connection.Client {
 	cfg := c.config(conn)
 	cfg.Record = record
 	if err != nil { // what a version of Hawser with other rules has stored: it shows as misconfigured and is never opened
+		c.node.hub.Forget(conn.ID)
 		cfg.Factory = func(*messages.Connection, client.Environment, client.Handler) (client.Transport, error) {
 			return nil, &client.Failure{Text: err.Error(), UserIndicated: true}
 		}
 		return useless{client.NewRunner(cfg)}
 	}
 	cfg.Sink = endpoint
-	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint}
+	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint, id: conn.ID, interests: c.node.interests, stays: c.node.lease}
 }
 
 // Test implements connection.Clients.
@@ -46,8 +48,8 @@ func (c *clients) config(conn *messages.Connection) client.RunnerConfig {
 		factory = unsupported
 	}
 	return client.RunnerConfig{
-		Connection: conn, Factory: factory, Env: client.Environment{Dial: c.node.dialer.Dial}, Instance: c.node.opts.Instance,
-		Settings: c.node.opts.Client, Log: c.node.log,
+		Connection: conn, Factory: factory, Env: client.Environment{Dial: c.node.dialer.Dial}, Instance: c.node.Instance(),
+		Settings: c.node.opts.Client, Log: logOf(c.node.log, "client"),
 	}
 }
 
@@ -59,8 +61,25 @@ func unsupported(conn *messages.Connection, _ client.Environment, _ client.Handl
 // running is a client with its endpoint.
 type running struct {
 	*client.Runner
-	endpoint *signals.Endpoint
-	moving   atomic.Bool
+	endpoint  *signals.Endpoint
+	id        string
+	interests *interests
+	stays     func(id string) (persistence.Lease, bool)
+	moving    atomic.Bool
+	ended     atomic.Bool
+}
+
+// Open implements connection.Client. While the client connects, the other nodes learn what the connection takes: once open
+// is answered, a message that comes in anywhere finds it (decision O12).
+func (r *running) Open(ctx context.Context) error {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		r.interests.publish(ctx, r.id)
+	}()
+	err := r.Runner.Open(ctx)
+	<-told
+	return err
 }
 
 // Moving implements connection.Client.
@@ -73,6 +92,14 @@ func (r *running) Moving() {
 func (r *running) Stop() {
 	r.Runner.Stop()
 	r.endpoint.Detach(!r.moving.Load())
+	if r.ended.Swap(true) {
+		return
+	}
+	if !r.moving.Load() {
+		r.interests.withdraw(r.id)
+	} else if _, here := r.stays(r.id); here {
+		r.interests.expectBack(r.id)
+	}
 }
 
 // useless is the client of a connection that can never be opened by this version.

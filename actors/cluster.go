@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -72,7 +74,7 @@ func startCluster(system *actor.ActorSystem, o ClusterOptions, kinds []string, p
 		remote.WithDialOptions(grpc.WithTransportCredentials(transport), grpc.WithContextDialer(sockets.dial),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true})))
-	config.MaxRetryCount = 1 // a dead address fails at once; asking again is up to the asker
+	config.MaxRetryCount = 1 // after one attempt, and the 2 s that the library sleeps then; asking again is up to the asker
 
 	options := []cluster.ConfigOption{cluster.WithHeartbeatExpiration(never)}
 	for _, kind := range kinds {
@@ -175,19 +177,45 @@ func (*lookup) Shutdown() {}
 // peerSockets are the sockets to other nodes, so that those of a buried member can be closed: the library would wait for
 // an answer that never comes.
 type peerSockets struct {
-	mu   sync.Mutex
-	open map[string]map[net.Conn]bool
+	ctx   context.Context // ends with close
+	close context.CancelFunc
+	mu    sync.Mutex
+	open  map[string]map[net.Conn]bool
 }
 
-func newPeerSockets() *peerSockets { return &peerSockets{open: map[string]map[net.Conn]bool{}} }
+func newPeerSockets() *peerSockets {
+	p := &peerSockets{open: map[string]map[net.Conn]bool{}}
+	p.ctx, p.close = context.WithCancel(context.Background())
+	return p
+}
 
+// The times of a dial.
+const (
+	dialTimeout      = 2 * time.Second
+	dialPause        = 20 * time.Millisecond // doubling
+	longestDialPause = 200 * time.Millisecond
+)
+
+// dial insists until ctx ends, which gRPC lets happen after 20 s: after a dial that failed the library sleeps for two
+// seconds, and so long nothing would reach a node that has just come back at its address.
 func (p *peerSockets) dial(ctx context.Context, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
+	defer context.AfterFunc(p.ctx, cancel)()
+	for pause := dialPause; ; pause = min(2*pause, longestDialPause) {
+		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			return p.register(conn, address), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
 	}
+}
+
+func (p *peerSockets) register(conn net.Conn, address string) net.Conn {
 	s := &peerSocket{Conn: conn, peers: p, address: address}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -195,7 +223,14 @@ func (p *peerSockets) dial(ctx context.Context, address string) (net.Conn, error
 		p.open[address] = map[net.Conn]bool{}
 	}
 	p.open[address][s] = true
-	return s, nil
+	return s
+}
+
+// addresses are those that were dialled and have not been cut since.
+func (p *peerSockets) addresses() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.open))
 }
 
 // cut closes the sockets to an address.

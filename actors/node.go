@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/asynkron/protoactor-go/cluster"
 	"github.com/asynkron/protoactor-go/remote"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"hawser/actors/cleanup"
 	"hawser/actors/client"
 	"hawser/actors/connection"
 	"hawser/actors/monitor"
@@ -30,7 +33,7 @@ type Options struct {
 	Store persistence.Store
 	// Exclusive says that the store cannot be used by another process.
 	Exclusive bool
-	// Instance is the instance id in answers (decision O8).
+	// Instance is the instance id in answers; another is taken when a live member has it (decision O8): see Node.Instance.
 	Instance string
 	// Cluster says how the other nodes on the same database reach this one; nil: there can be no other.
 	Cluster *ClusterOptions
@@ -47,6 +50,12 @@ type Options struct {
 	Hosts      client.HostRules
 	Signals    signals.Options
 	OpenRate   Rate
+	// Cleanup of history; the zero value is cleanup.Default.
+	Cleanup cleanup.Config
+	// PurgeDelay lies between stopping the entities of a purge and deleting their rows; default 5s.
+	PurgeDelay time.Duration
+	// NodeTargets are what this node answers for itself by selection, beside the background cleanup.
+	NodeTargets map[string]NodeTarget
 	// DrainTimeout is how long Drain waits for entities to disconnect; default 20s.
 	DrainTimeout time.Duration
 	Log          *slog.Logger
@@ -62,16 +71,24 @@ type Node struct {
 	metrics    *connection.Metrics
 	dialer     *client.Dialer
 	hub        *signals.Hub
+	links      *links
+	interests  *interests
 	region     *region
 	journal    *recoveries // what entities see of the store
 	selections map[string]target
+	cleanup    *cleanup.Worker
+	perNode    map[string]NodeTarget
 	membership *shard.Membership
+	instance   atomic.Pointer[string]
 	wire       *wire // nil without a cluster, like those below
 	cluster    *cluster.Cluster
 	provider   provider
+	door       *actor.PID
+	nodeDoor   *actor.PID
 	sockets    *peerSockets
 	served     sync.WaitGroup // asks of other nodes in work
 	draining   atomic.Bool
+	stopping   sync.Once
 
 	mu      sync.Mutex
 	claims  context.Context // ends when the incarnation ends
@@ -88,6 +105,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	if opts.DrainTimeout <= 0 {
 		opts.DrainTimeout = 20 * time.Second
 	}
+	if opts.PurgeDelay <= 0 {
+		opts.PurgeDelay = 5 * time.Second
+	}
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
@@ -95,33 +115,55 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		return nil, fmt.Errorf("shards: %w", err)
 	}
 	n := &Node{
-		opts: opts, log: opts.Log, monitor: monitor.NewRegistry(opts.Monitor), metrics: connection.NewMetrics(), dialer: client.NewDialer(opts.Hosts),
+		opts: opts, log: opts.Log.With("logger", "hawser/actors"), monitor: monitor.NewRegistry(opts.Monitor), metrics: connection.NewMetrics(), dialer: client.NewDialer(opts.Hosts),
 	}
 	n.claims, n.release = context.WithCancel(context.Background())
+	n.links = &links{node: n}
+	if opts.Cluster != nil {
+		opts.Signals.Cluster = n.links
+	}
 	n.hub = signals.NewHub(opts.Signals)
+	n.instance.Store(&opts.Instance)
 	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection}}
+	spare := ""
 	if opts.Cluster != nil {
 		member.Address = opts.Cluster.advertised()
+		if _, port, err := net.SplitHostPort(member.Address); err == nil {
+			spare = opts.Instance + "-" + port
+		}
 	}
 	n.membership = shard.New(shard.Options{
 		Leases: opts.Store, Kinds: map[string]int{persistence.KindConnection: opts.Shards}, TTL: opts.TTL, Exclusive: opts.Exclusive,
-		Member: member, NewID: func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
-		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: n.log,
+		Member: member, Spare: spare, NewID: newMemberID, Joined: n.joined,
+		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: logOf(n.log, "shard"),
 	})
 	n.system = newSystem(opts.Log)
 	n.journal = newRecoveries(opts.Store)
 	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
 	n.selections = n.targets()
-	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, rate: opts.OpenRate.withDefaults(), log: n.log}
+	n.cleanup = cleanup.New(cleanup.Options{Store: opts.Store, Config: opts.Cleanup, Share: n.share, Log: logOf(n.log, "cleanup")})
+	n.perNode = n.nodeTargets()
+	n.interests = newInterests(&interests{
+		hub: n.hub, index: opts.Store, peers: n.links.Peers, send: n.links.send, alone: opts.Cluster == nil, log: n.log,
+	})
+	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, learn: n.interests.load, rate: opts.OpenRate.withDefaults(), log: n.log}
 	if opts.Cluster != nil {
 		if err := n.join(); err != nil {
+			n.interests.close()
 			n.journal.close()
 			n.hub.Close()
 			return nil, err
 		}
 	}
 	n.membership.Start()
+	n.cleanup.Start()
 	return n, nil
+}
+
+// newMemberID makes the id of an incarnation. Ids grow with time, so that the members are listed as they joined; nothing
+// else depends on that.
+func newMemberID() persistence.MemberID {
+	return persistence.MemberID(uuid.Must(uuid.NewV7()).String())
 }
 
 // join opens the doors between the nodes. Remote comes first: an actor that is spawned before has a PID without address, to
@@ -135,13 +177,21 @@ func (n *Node) join() (err error) {
 	if n.wire, err = newWire(n.system, n.log); err != nil {
 		return err
 	}
-	door := &doorway{ask: n.region.ask, log: n.log, longest: time.Minute, work: &n.served}
-	if _, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return door }), regionPath); err != nil {
+	if err = n.links.open(); err != nil {
+		return err
+	}
+	door := &doorway{ask: n.askHere, log: n.log, longest: time.Minute, work: &n.served}
+	if n.door, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return door }), regionPath); err != nil {
+		return err
+	}
+	node := &nodeDoor{targets: n.perNode, log: n.log, longest: time.Minute, work: &n.served}
+	if n.nodeDoor, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return node }), nodeDoorPath); err != nil {
 		return err
 	}
 	n.system.EventStream.Subscribe(func(event any) {
 		if e, ok := event.(*remote.EndpointTerminatedEvent); ok {
 			n.wire.abandon(e.Address)
+			n.hub.Disconnected(e.Address)
 		}
 	})
 	return nil
@@ -163,6 +213,10 @@ func (n *Node) seen(before, after *shard.View) {
 		n.wire.abandon(address)
 	}
 	n.provider.update(after.Members)
+	if changed(before, after, n.opts.Shards) {
+		n.hub.Changed()
+		n.interests.refresh()
+	}
 }
 
 // newSystem makes the actor system. Its sequence numbers start at random: replies to requests of a process that had this
@@ -189,13 +243,23 @@ func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
 func (n *Node) deps() *connection.Deps {
 	return &connection.Deps{
 		Store: n.journal, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
-		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.opts.Instance, Log: n.log, Metrics: n.metrics, Timings: n.opts.Timings,
+		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.Instance(), Log: logOf(n.log, "connection"), Metrics: n.metrics, Timings: n.opts.Timings,
 	}
 }
 
 func (n *Node) lease(id string) (persistence.Lease, bool) {
 	return n.membership.Table().Lease(shardOf(id, n.opts.Shards))
 }
+
+// joined takes note of the instance id of a new incarnation.
+func (n *Node) joined(instance string) {
+	n.instance.Store(&instance)
+	n.region.rename(instance)
+}
+
+// Instance is the instance id of this node: that of the options, or "<id>-<cluster port>" when a live member had that
+// already as the node joined (decision O8). It can change when a node that lost its lease joins again.
+func (n *Node) Instance() string { return *n.instance.Load() }
 
 // claimed starts what the shards hold.
 func (n *Node) claimed(leases []persistence.Lease) {
@@ -241,6 +305,12 @@ func (n *Node) Members() []persistence.Member { return n.membership.View().Membe
 // Metrics are the series of the connection entities.
 func (n *Node) Metrics() *connection.Metrics { return n.metrics }
 
+// Cleanup is the background cleanup of history: its series.
+func (n *Node) Cleanup() *cleanup.Worker { return n.cleanup }
+
+// Links are the series of the links to other nodes.
+func (n *Node) Links() prometheus.Collector { return n.hub }
+
 // Monitor is the registry of the connections' counters and logs.
 func (n *Node) Monitor() *monitor.Registry { return n.monitor }
 
@@ -261,16 +331,32 @@ func (n *Node) Drain() {
 }
 
 // Stop drains the node unless that was done, and ends it: the member leaves, nothing runs any more. It does not close the
-// store.
-func (n *Node) Stop() {
+// store. Idempotent.
+func (n *Node) Stop() { n.stopping.Do(n.stop) }
+
+func (n *Node) stop() {
+	n.cleanup.Stop()
 	n.Drain()
 	n.membership.Stop()
 	n.release()
+	n.interests.close()
 	n.hub.Close()
 	n.journal.close()
 	if n.cluster != nil {
+		_ = n.system.Root.StopFuture(n.nodeDoor).Wait()
+		_ = n.system.Root.StopFuture(n.door).Wait() // nothing is taken in any more; what was is answered
 		n.served.Wait()
-		n.cluster.Remote.Shutdown(false)
+		n.leave()
 	}
 	n.system.Shutdown()
+}
+
+// leave ends the talk with the other nodes. The library would leave its links and its gossip behind.
+func (n *Node) leave() {
+	n.sockets.close()
+	n.cluster.Gossip.Shutdown()
+	for _, address := range n.sockets.addresses() {
+		n.system.EventStream.Publish(&remote.EndpointTerminatedEvent{Address: address})
+	}
+	n.cluster.Remote.Shutdown(false)
 }

@@ -31,6 +31,7 @@ type region struct {
 	changed chan struct{}
 	// recovered are entities that a bulk recovery is reading (nil) or has read and that nobody has activated since.
 	recovered map[string]*persistence.Recovery
+	suspended map[string]int // ids that are being purged
 }
 
 // activation is one running entity.
@@ -45,6 +46,15 @@ func newRegion(system *actor.ActorSystem, deps *connection.Deps, number func(str
 		system: system, deps: deps, lease: deps.Lease, number: number, log: log, entities: map[string]*activation{},
 		served: map[int]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
 	}
+}
+
+// rename makes instance the instance id in the status answers of entities that are activated from now on.
+func (r *region) rename(instance string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	deps := *r.deps
+	deps.Instance = instance
+	r.deps = &deps
 }
 
 // ask executes a command at its entity. A command that the entity did not finish because it was stopping is asked again:
@@ -123,6 +133,9 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 	if !ok {
 		return nil, nil, messages.ErrNoLease
 	}
+	if r.suspended[id] > 0 {
+		return nil, r.changed, nil
+	}
 	if epoch, ok := r.served[lease.Shard.Number]; !ok || epoch != lease.Epoch {
 		return nil, r.changed, nil
 	}
@@ -168,6 +181,18 @@ func (r *region) serve(shards map[int]persistence.Epoch) {
 	}
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// serves reports whether the node owns the shard of id and knows its open connections.
+func (r *region) serves(id string) bool {
+	lease, ok := r.lease(id)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	epoch, ok := r.served[lease.Shard.Number]
+	return ok && epoch == lease.Epoch
 }
 
 // announce says that a bulk recovery is going to read these entities: what it reads is fresh as long as nobody activates

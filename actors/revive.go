@@ -16,6 +16,7 @@ import (
 type reviver struct {
 	store  persistence.Store
 	region *region
+	learn  func(context.Context) error // what the connections of all nodes take
 	expect func([]persistence.IndexRow)
 	rate   Rate
 	log    *slog.Logger
@@ -44,6 +45,9 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 	for _, l := range leases {
 		numbers = append(numbers, l.Shard.Number)
 		epochs[l.Shard.Number] = l.Epoch
+	}
+	if !v.insist(ctx, "the interest of the open connections could not be read", v.learn) {
+		return
 	}
 	var rows []persistence.IndexRow
 	if !v.insist(ctx, "the open connections could not be listed", func(ctx context.Context) (err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,6 +24,9 @@ const (
 // errElsewhere says that the asked node does not run the entity (any more): nothing was executed, look the owner up again.
 var errElsewhere = errors.New("actors: the entity is not at that node")
 
+// errRefused says that the asked node did not execute an ask.
+var errRefused = errors.New("actors: the node refused")
+
 // errAmbiguous says that no answer will come although the command may have been executed. Ask again with the same request
 // id: the entity repeats its answer (decision D7).
 var errAmbiguous = errors.New("actors: the node was lost before it answered")
@@ -35,7 +39,7 @@ type wire struct {
 	self   *actor.PID // receives the answers
 
 	mu    sync.Mutex
-	next  uint64
+	next  uint64 // begins at random: an answer to a process that had this address before finds no call here
 	calls map[uint64]*call
 }
 
@@ -50,15 +54,20 @@ type answerEnvelope struct {
 }
 
 func newWire(system *actor.ActorSystem, log *slog.Logger) (*wire, error) {
-	w := &wire{system: system, log: log, calls: map[uint64]*call{}}
+	w := &wire{system: system, log: log, next: rand.Uint64(), calls: map[uint64]*call{}}
 	pid, err := system.Root.SpawnNamed(actor.PropsFromFunc(w.receive), "system/answers")
 	w.self = pid
 	return w, err
 }
 
 func (w *wire) receive(c actor.Context) {
-	if e, ok := c.Message().(*hawserv1.Envelope); ok {
-		w.finish(e.Call, answerEnvelope{envelope: e})
+	switch m := c.Message().(type) {
+	case *hawserv1.Envelope:
+		w.finish(m.Call, answerEnvelope{envelope: m})
+	case *actor.DeadLetterResponse: // the link to an address could not be opened
+		if m.Target != nil {
+			w.abandon(m.Target.Address)
+		}
 	}
 }
 
@@ -73,6 +82,17 @@ func (w *wire) finish(number uint64, a answerEnvelope) {
 
 // ask sends one command to the region at pid and waits for its answer, errElsewhere, errAmbiguous or the end of ctx.
 func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command) (messages.Reply, error) {
+	reply, err := w.send(ctx, pid, &hawserv1.Envelope{
+		Type: envelopeAsk, EntityId: c.ConnectionID, Headers: c.Headers, Payload: c.Members, RequestId: c.RequestID,
+	})
+	if errors.Is(err, errRefused) {
+		err = errElsewhere
+	}
+	return reply, err
+}
+
+// send sends an ask and waits for its answer, errRefused, errAmbiguous or the end of ctx. It fills in number and timeout.
+func (w *wire) send(ctx context.Context, pid *actor.PID, e *hawserv1.Envelope) (messages.Reply, error) {
 	waiting := &call{address: pid.Address, done: make(chan answerEnvelope, 1)}
 	w.mu.Lock()
 	w.next++
@@ -84,9 +104,7 @@ func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command) (mes
 		delete(w.calls, number)
 		w.mu.Unlock()
 	}()
-	e := &hawserv1.Envelope{
-		Type: envelopeAsk, EntityId: c.ConnectionID, Headers: c.Headers, Payload: c.Members, RequestId: c.RequestID, Call: number,
-	}
+	e.Call = number
 	if deadline, ok := ctx.Deadline(); ok {
 		e.TimeoutMs = max(time.Until(deadline).Milliseconds(), 1)
 	}
@@ -99,7 +117,7 @@ func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command) (mes
 		case a.envelope.Type == envelopeReply:
 			return messages.Reply{Status: int(a.envelope.Status), Body: a.envelope.Payload}, nil
 		default:
-			return messages.Reply{}, errElsewhere
+			return messages.Reply{}, errRefused
 		}
 	case <-ctx.Done():
 		return messages.Reply{}, ctx.Err()
@@ -144,8 +162,11 @@ func (d *doorway) answer(e *hawserv1.Envelope) *hawserv1.Envelope {
 		return refusal
 	}
 	command.RequestID, command.Received = e.RequestId, time.Now()
-	if command.ConnectionID == "" && command.Connection != nil { // the asking node made the id (decision D8)
+	switch {
+	case command.ConnectionID == "" && command.Connection != nil: // the asking node made the id (decision D8)
 		command.ConnectionID, command.Connection.ID = e.EntityId, e.EntityId
+	case command.ConnectionID == "": // a command that names its entities in another way
+		command.ConnectionID = e.EntityId
 	}
 	wait := d.longest
 	if e.TimeoutMs > 0 {

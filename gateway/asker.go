@@ -15,3 +15,14 @@ import (
 type Asker interface {
 	Ask(ctx context.Context, target string, cmd messages.Command) (messages.Reply, error)
 }
+
+// Nodes asks nodes for themselves: targets that every node has (contract piggyback.md 1.6).
+type Nodes interface {
+	// Instance is the instance id of this node; it can change (decision O8).
+	Instance() string
+	// Instances are the instance ids of the live members, this node's first. member is false while this node holds no lease
+	// (decision D18): then it knows of itself only.
+	Instances() (ids []string, member bool)
+	// AskInstance has one instance answer a command. Errors are those of Asker, and messages.ErrInstanceNotFound.
+	AskInstance(ctx context.Context, instance, target string, cmd messages.Command) (messages.Reply, error)
+}

@@ -22,7 +22,7 @@ func readSource(r *jsonReader, typ ConnectionType) Source {
 		s.AcknowledgementRequest = &AcknowledgementRequests{Includes: r.lenientSet("includes"), Filter: r.optional("filter")}
 		for _, label := range s.AcknowledgementRequest.Includes {
 			if !ValidLabel(label) {
-				r.fail(NewAcknowledgementRequestInvalid(label))
+				r.fail(NewAcknowledgementRequestInvalid(label).About("/includes"))
 			}
 		}
 	})
@@ -59,7 +59,7 @@ func readDeclaredAcks(r *jsonReader) []string {
 	for _, e := range r.array("declaredAcks") {
 		label := e.value.asText()
 		if !ValidLabel(label) {
-			r.fail(NewLabelInvalid(label, ""))
+			r.fail(NewLabelInvalid(label, "").About("/declaredAcks"))
 		}
 		set.add(label)
 	}
@@ -121,7 +121,7 @@ func readTarget(r *jsonReader) Target {
 	for _, text := range r.strict("topics") {
 		topic, err := ParseTopic(text)
 		if err != nil {
-			r.fail(err)
+			r.fail(within("/topics", err))
 			return t
 		}
 		canonical := topic.String()
@@ -138,7 +138,7 @@ func readTarget(r *jsonReader) Target {
 	t.AuthorizationContext = readSubjects(r)
 	if label, ok := r.string("issuedAcknowledgementLabel"); ok {
 		if t.IssuedAcknowledgementLabel = label; !ValidLabel(label) {
-			r.fail(NewLabelInvalid(label, ""))
+			r.fail(NewLabelInvalid(label, "").About("/issuedAcknowledgementLabel"))
 		}
 	}
 	t.HeaderMapping = r.lenientMap("headerMapping")

@@ -38,6 +38,22 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
+// About returns the error with the place it is about in its description: a JSON pointer, or the key of a query parameter.
+// Of an error that has a place already, that lies below the new one.
+func (e *Error) About(place string) *Error {
+	const about = "It is about <"
+	c := *e
+	if head, tail, found := strings.Cut(c.Description, about); found {
+		c.Description = head + about + place + tail
+		return &c
+	}
+	if c.Description != "" {
+		c.Description += " "
+	}
+	c.Description += about + place + ">."
+	return &c
+}
+
 // MarshalJSON renders shape E1; null members are omitted.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	m := make(map[string]any, 5+len(e.Members))

@@ -268,14 +268,8 @@ func (t *textSet) add(s string) {
 // within says in which object an error happened: its description names the place.
 func within(place string, err error) error {
 	var e *Error
-	if !errors.As(err, &e) || e.Code != CodeJSONInvalid && e.Code != CodeFieldMissing {
+	if !errors.As(err, &e) {
 		return err
 	}
-	c := *e
-	if head, tail, found := strings.Cut(c.Description, " It is about <"); found {
-		c.Description = head + " It is about <" + place + tail
-	} else {
-		c.Description += " It is about <" + place + ">."
-	}
-	return &c
+	return e.About(place)
 }

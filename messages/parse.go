@@ -104,7 +104,7 @@ func readID(r *jsonReader, name string) string {
 	case !ok:
 		r.missing(name)
 	case !ValidID(id):
-		r.fail(NewIDInvalid(id))
+		r.fail(NewIDInvalid(id).About("/" + name))
 	}
 	return id
 }
@@ -115,7 +115,7 @@ func readSelectedFields(r *jsonReader, c *Command) {
 	readConnectionID(r, c)
 	if text, ok := r.string("selectedFields"); ok {
 		fields, err := ParseFieldSelector(text)
-		r.fail(err)
+		r.fail(within("/selectedFields", err))
 		c.SelectedFields = fields
 	}
 }

@@ -47,7 +47,7 @@ func readConnection(v jsonValue, needID bool) (*Connection, error) {
 	}
 	if id, ok := r.string("id"); ok {
 		if c.ID = id; !ValidID(id) {
-			r.fail(NewIDInvalid(id))
+			r.fail(NewIDInvalid(id).About("/id"))
 		}
 	} else if needID {
 		r.missing("id")
@@ -91,7 +91,7 @@ func readConnection(v jsonValue, needID bool) (*Connection, error) {
 	}
 	var err error
 	if c.URI, err = ParseURI(uri); err != nil {
-		return nil, err
+		return nil, within("/uri", err)
 	}
 	return c, nil
 }
@@ -155,30 +155,38 @@ func readHidden(r *jsonReader, c *Connection) {
 // structure checks B1 to B3.
 func structure(c *Connection) error {
 	if len(c.Sources) == 0 && len(c.Targets) == 0 {
-		return NewConfigurationInvalid("The connection has no sources and no targets.", "A connection needs at least one source or target.")
+		return NewConfigurationInvalid("The connection has no sources and no targets.", "A connection needs at least one source or target.").About("/sources")
 	}
 	var bare []string
-	for _, s := range c.Sources {
+	place := "" // of the first
+	note := func(at string, addresses ...string) {
+		if place == "" && len(addresses) > 0 {
+			place = at + "/authorizationContext"
+		}
+		bare = append(bare, addresses...)
+	}
+	for i, s := range c.Sources {
 		if len(s.AuthorizationContext) == 0 {
-			bare = append(bare, s.Addresses...)
+			note("/sources/"+strconv.Itoa(i), s.Addresses...)
 		}
 	}
 	announces := false
 	missing := len(bare) > 0
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
 		if len(t.AuthorizationContext) == 0 {
-			missing, bare = true, append(bare, t.Address)
+			missing = true
+			note("/targets/"+strconv.Itoa(i), t.Address)
 		}
 		announces = announces || slices.ContainsFunc(t.Topics, func(t FilteredTopic) bool { return t.Name == TopicConnectionAnnouncements })
 	}
 	if missing {
 		return NewConfigurationInvalid(
 			fmt.Sprintf("The authorization context of these sources and targets is missing or empty: %s.", shorten(strings.Join(bare, ", "))),
-			"Give each source and target an authorizationContext of at least one subject.")
+			"Give each source and target an authorizationContext of at least one subject.").About(place)
 	}
 	if c.ClientCount > 1 && announces {
 		return NewConfigurationInvalid(
-			fmt.Sprintf("Connection announcements (topic %s) need client count 1.", TopicConnectionAnnouncements), "")
+			fmt.Sprintf("Connection announcements (topic %s) need client count 1.", TopicConnectionAnnouncements), "").About("/clientCount")
 	}
 	return nil
 }

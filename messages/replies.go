@@ -97,6 +97,18 @@ func RetrievedReply(c *Connection, fields *FieldSelector) Reply {
 	})
 }
 
+// connectionMember is where the connection begins in the answer to a create or a retrieve; it is the last member.
+var connectionMember = []byte(`,"connection":`)
+
+// Connection is the connection inside the answer to a create or a retrieve, without reading it; false: there is none.
+func (r Reply) Connection() (json.RawMessage, bool) {
+	_, rest, found := bytes.Cut(r.Body, connectionMember)
+	if !found || len(rest) == 0 || rest[0] != '{' || rest[len(rest)-1] != '}' {
+		return nil, false
+	}
+	return rest[: len(rest)-1 : len(rest)-1], true
+}
+
 // CleanupReply answers cleanupPersistence: 200, or 500 when it failed or one is running (piggyback.md 4.18).
 func CleanupReply(id string, status int) Reply {
 	return reply(ResponseType(CleanupPersistence), status, func(w *objectWriter) {

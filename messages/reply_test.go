@@ -208,3 +208,25 @@ func TestCloneSharesNothing(t *testing.T) {
 		t.Errorf("the original changed:\n%s\n%s", before, after)
 	}
 }
+
+// TestConnectionOfReply: the connection is cut out of the answers that have one, whatever is in it.
+func TestConnectionOfReply(t *testing.T) {
+	c, err := ParseConnection([]byte(strings.Replace(minimal, `"id":"plant-7"`, `"id":"plant-7","name":",\"connection\":{}"`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, _ := ParseFieldSelector("")
+	want, _ := c.MarshalJSON()
+	for name, row := range map[string]struct {
+		reply Reply
+		want  string
+	}{
+		"created": {CreatedReply(c), string(want)}, "retrieved": {RetrievedReply(c, nil), string(want)}, "nothing selected": {RetrievedReply(c, fields), "{}"},
+		"accepted": {AcceptedReply(OpenConnection, "a"), ""}, "error": {ErrorReply(NewConnectionNotFound("a")), ""}, "empty": {Reply{}, ""},
+	} {
+		got, ok := row.reply.Connection()
+		if string(got) != row.want || ok != (row.want != "") {
+			t.Errorf("%s: %v %s", name, ok, got)
+		}
+	}
+}

@@ -3,7 +3,8 @@
 // progress of an encryption migration (contract operations.md 1, decisions O1–O5, design.md 3.2 and 5).
 //
 // The stores are persistence/postgres (production, clusters) and persistence/sqlite (embedded, one node). Both pass
-// persistence/persistencetest.Exercise. The package imports the standard library only.
+// persistence/persistencetest.Exercise and share persistence/groupcommit, the queue in front of their writers. The package
+// imports the standard library only.
 //
 // Read first: Store, then Append (the one write path) and its errors, then Leases.
 package persistence

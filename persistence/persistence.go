@@ -17,12 +17,14 @@ var (
 	// ErrUnavailable: the store did not take the row and it is certain that it will not appear (nothing was sent, or
 	// its fate was established as "not written"). Retryable.
 	ErrUnavailable = errors.New("persistence: store unavailable")
-	// ErrUnknownOutcome: the wait ended before the store could say whether the row is there. Stop the entity, recover.
+	// ErrUnknownOutcome: the wait ended before the store could say whether the row is there, or the disk failed in the
+	// middle of the commit. Stop the entity, recover.
 	ErrUnknownOutcome = errors.New("persistence: outcome unknown")
 )
 
-// RejectedError says that the store refused the row for its data (SQLSTATE class 22 or 23 other than the key; a payload
-// that is no JSON). Nothing was written; the entity may go on.
+// RejectedError says that the store refused the row for its data: a payload that is no JSON, holds the character \u0000 or
+// is nested too deep (SQLSTATE classes 22, 23, 54), or parts of an Append that do not belong together. Nothing was written;
+// the entity may go on. Reason never repeats the data.
 type RejectedError struct{ Reason string }
 
 func (e *RejectedError) Error() string { return "persistence: row rejected: " + e.Reason }
@@ -88,7 +90,8 @@ type IndexRow struct {
 	Revision    int64           // sequence number of the newest event
 }
 
-// Append is one write of one entity: its next event, the index row after it and, when one is due, a snapshot.
+// Append is one write of one entity: its next event, the index row after it and, when one is due, a snapshot of the state
+// after it. The parts name the same entity ("connection:" + Index.ID) and the same sequence number, else RejectedError.
 type Append struct {
 	Lease    Lease
 	Event    Event
@@ -97,7 +100,8 @@ type Append struct {
 }
 
 // Recovery is what is needed to rebuild an entity: the newest snapshot, nil if none, and the events after it in order.
-// LastSeq is max(journal, snapshot), 0 when the entity was never written.
+// LastSeq is the highest sequence number it was ever given (max over journal, snapshot and index row, so that rows which
+// somebody removed are missed and not given again), 0 when the entity was never written or purged.
 type Recovery struct {
 	PID      string
 	Snapshot *Snapshot
@@ -110,7 +114,8 @@ type Journal interface {
 	// Append writes one entity's next event durably. It blocks until the row is committed (nil), refused (one of the
 	// errors above), or ctx ends (ErrUnknownOutcome unless nothing was sent). Concurrent calls share commits.
 	Append(ctx context.Context, a Append) error
-	// SaveSnapshot writes a snapshot apart from an event (timer, deleted entity). Same errors as Append.
+	// SaveSnapshot writes a snapshot apart from an event (timer, deleted entity). Same errors as Append; ErrConflict: the
+	// state of that sequence number was never written. A snapshot that is there already stays as it is, which is no error.
 	SaveSnapshot(ctx context.Context, l Lease, s Snapshot) error
 	// Recover reads the entities of pids in as few queries as possible; the result has one Recovery per pid, in any order.
 	Recover(ctx context.Context, pids []string) iter.Seq2[Recovery, error]
@@ -120,11 +125,14 @@ type Journal interface {
 	SnapshotAt(ctx context.Context, pid string, maxSeq int64, maxTime time.Time) (Snapshot, bool, error)
 	// RecentRequests returns the events of pid that carry a request id and are younger than since (decision D7).
 	RecentRequests(ctx context.Context, pid string, since time.Time) ([]Event, error)
-	// Purge deletes journal, snapshots and index row of an entity; afterwards it starts at sequence number 1.
+	// Purge deletes journal, snapshots and index row of an entity; afterwards it starts at sequence number 1. The entity must
+	// have been stopped before: no lease is checked.
 	Purge(ctx context.Context, pid string) error
-	// DeleteRange deletes events and snapshots of pid with seq_nr in [from,to], inclusive; returns how many of each.
+	// DeleteRange deletes events and snapshots of pid with seq_nr in [from,to], inclusive; returns how many of each. The
+	// sequence goes on after the last event, even if nothing is left of it.
 	DeleteRange(ctx context.Context, pid string, from, to int64, events, snapshots bool) (eventRows, snapshotRows int64, err error)
-	// OldSnapshots lists pids after `after` whose newest snapshot older than `before` exists, with that snapshot's seq_nr, ordered by pid.
+	// OldSnapshots lists the pids greater than after that have a snapshot older than before, with the newest such snapshot
+	// each, ordered by pid.
 	OldSnapshots(ctx context.Context, after string, before time.Time, limit int) ([]Snapshot, error)
 }
 
@@ -155,40 +163,49 @@ type Member struct {
 
 // Leases is the arbiter: members, fences and shards (design.md 3.2). Every method is one transaction.
 type Leases interface {
-	// Init creates the missing shard rows of a kind and checks the number: ErrShardCount if the database was made with another.
+	// Init creates the missing shard rows of a kind. The number of connection shards is fixed by the first Init of a database:
+	// ErrShardCount if it is another. Other kinds may grow.
 	Init(ctx context.Context, kind string, shards int) error
-	// Join inserts the member with its fences, one per append lane.
+	// Join inserts the member with its fences, one per append lane, which this store's appends write under from then on.
+	// Joining again with the same id changes nothing, so a Join of unknown outcome may be repeated.
 	Join(ctx context.Context, m Member) error
 	// Beat moves the member's beat; false: it was buried.
 	Beat(ctx context.Context, id MemberID) (alive bool, err error)
 	// Members reads all members. Session identifies the database session that read, so that an observer can tell whether
 	// two reads came from one (3.2 rule 3).
 	Members(ctx context.Context) (members []Member, session int64, err error)
-	// Bury removes a member: with proof regardless of its beat, else only if its beat is still seen. False: it was not.
+	// Bury removes a member, waits for its appends in flight and frees its shards: with proof regardless of its beat, else
+	// only if its beat is still seen. False: it was not. Without proof it is an error if the session that the last Members
+	// read has ended since (3.2 rule 3): look again for a whole TTL.
 	Bury(ctx context.Context, id MemberID, seen int64, proof bool) (bool, error)
 	// Shards reads the owners of all shards.
 	Shards(ctx context.Context) ([]Lease, error)
 	// Claim takes the unowned shards among want and returns the leases taken.
 	Claim(ctx context.Context, id MemberID, want []ShardRef) ([]Lease, error)
-	// Release gives shards back; their epoch grows.
+	// Release gives shards back; their epoch grows. It waits for this store's appends under way: when it returns, nothing
+	// more appears under the old leases.
 	Release(ctx context.Context, id MemberID, shards []ShardRef) error
 	// SetDraining marks the member as leaving.
 	SetDraining(ctx context.Context, id MemberID) error
 	// Leave removes the member itself with its fences and releases its shards.
 	Leave(ctx context.Context, id MemberID) error
-	// Changes signals (coalesced) that members or shards changed, until ctx ends. A nil channel: the store cannot tell, poll.
+	// Changes signals (coalesced) that members or shards changed, and may have; the channel is closed when ctx or the store
+	// ends. A nil channel: the store cannot tell, poll.
 	Changes(ctx context.Context) <-chan struct{}
 }
 
 // ErrShardCount says that the database was created with another number of shards (decision O10).
 var ErrShardCount = errors.New("persistence: number of shards differs from the database's")
 
-// Store is everything. Ping is the readiness probe: one read.
+// Store is everything. Ping is the readiness probe: one read. Close ends batches under way and refuses what waits; it does
+// not Leave.
 type Store interface {
 	Journal
 	Index
 	Leases
 	Migrations
+	// Oldest returns the smallest sequence numbers of pid's events and snapshots, 0 where there are none.
+	Oldest(ctx context.Context, pid string) (event, snapshot int64, err error)
 	Ping(ctx context.Context) error
 	Close() error
 }

@@ -287,9 +287,9 @@ func (m *machine) opened(now time.Time, attempt int) {
 	}
 	m.state, m.linked, m.tries = stateConnected, true, 0
 	m.status = openSince(now)
-	m.do(tellConnected{attempt}, answerOpen{})
-	m.log(true, "Connection successful")
-	m.do(announce{"opened"})
+	m.do(tellConnected{attempt})
+	m.log(true, "Connection successful") // whoever is answered finds it in the logs
+	m.do(answerOpen{}, announce{"opened"})
 }
 
 func (m *machine) failed(now time.Time, in failed) {
@@ -331,8 +331,8 @@ func (m *machine) classify(now time.Time, f *Failure) {
 	m.status.details = f.Text + " At " + messages.FormatInstant(now)
 }
 
-// retry cleans up after an attempt or a link, answers who waits for it, and waits for the next try unless there were too
-// many.
+// retry cleans up after an attempt or a link, waits for the next try unless there were too many, and answers who waits for
+// the attempt.
 func (m *machine) retry(now time.Time, answer *messages.Error, cause string) {
 	if m.linked {
 		m.linked = false
@@ -343,7 +343,7 @@ func (m *machine) retry(now time.Time, answer *messages.Error, cause string) {
 		m.running = false
 		m.do(tellAttemptEnded{})
 	}
-	m.do(answerOpen{answer})
+	defer m.do(answerOpen{answer}) // whoever is answered finds the entry in the logs
 	if stale := 2 * (m.settings.ConnectingMaxTimeout + m.settings.MaxBackoff); now.Sub(m.lastAttempt) > stale {
 		m.tries = 0
 	}

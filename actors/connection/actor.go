@@ -364,8 +364,8 @@ func (e *entity) finish(r *run) {
 // recover reads the journal and makes the entity ready; if it cannot, the entity is down and tries again later.
 func (e *entity) recover() {
 	lease, ok := e.deps.Lease(e.id)
-	if !ok {
-		e.backOff(errors.New("this node does not own the shard"))
+	if !ok { // given away since this entity was activated: who asks it asks again where the connection is now
+		e.mode, e.quit = leaving, true
 		return
 	}
 	began := e.now()

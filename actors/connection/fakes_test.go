@@ -314,7 +314,14 @@ func (c *fakeClient) Status() []messages.ResourceStatus {
 	if c.Connected() {
 		s.Status, s.Recovery, s.Details = messages.StatusOpen, messages.RecoverySucceeded, "CONNECTED"
 	}
-	return []messages.ResourceStatus{s}
+	all := []messages.ResourceStatus{s}
+	for _, address := range SourceAddresses(c.conn) {
+		all = append(all, messages.ResourceStatus{Type: messages.ResourceSource, Client: "node-1", Address: address, Status: s.Status})
+	}
+	for _, t := range c.conn.Targets {
+		all = append(all, messages.ResourceStatus{Type: messages.ResourceTarget, Client: "node-1", Address: t.Address, Status: s.Status})
+	}
+	return all
 }
 
 // house is one node with one connection entity.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"strings"
+	"time"
 
 	"hawser/actors/client"
 	"hawser/actors/monitor"
@@ -24,6 +25,37 @@ func SourceAddresses(c *messages.Connection) []string {
 		out = append(out, s.Addresses...)
 	}
 	return out
+}
+
+// statusWait is how long clients that have not reported are waited for without a timeout header (piggyback.md 4.12).
+const statusWait = 500 * time.Millisecond
+
+// inspectInTime answers status, metrics and logs. A status with missing entries waits for three quarters of the timeout.
+func (e *entity) inspectInTime(r *run, c messages.Command) verdict {
+	if c.Type != messages.RetrieveConnectionStatus || e.status().Missing == 0 {
+		e.answer(r, e.inspect(c))
+		return proceed
+	}
+	wait := statusWait
+	if d, err := messages.ParseDuration(c.Headers.Get(messages.HeaderTimeout)); err == nil {
+		wait = d
+	}
+	wait = wait / 4 * 3
+	return e.await(r, 0, func(ctx context.Context) error {
+		late := time.NewTimer(wait)
+		defer late.Stop()
+		select {
+		case <-late.C:
+		case <-ctx.Done():
+		}
+		return nil
+	}, func() {
+		if e.state.Phase != Active { // deleted meanwhile
+			e.answerError(r, messages.NewConnectionNotFound(e.id))
+			return
+		}
+		e.answer(r, e.inspect(c))
+	})
 }
 
 // inspect answers status, metrics and logs from what runs here; it waits for nothing.

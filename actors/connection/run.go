@@ -96,7 +96,7 @@ func (e *entity) step(r *run, effect Effect) verdict {
 	case Cleanup:
 		return e.cleanup(r)
 	case Inspect:
-		e.answer(r, e.inspect(x.Command))
+		return e.inspectInTime(r, x.Command)
 	case Resolve:
 		e.answer(r, e.resolve(x.Command))
 	case Passivate:

@@ -18,6 +18,9 @@ type Options struct {
 	Kinds map[string]int
 	// Member is this node's row; ID, Beat and Proc are set here, fresh for each incarnation.
 	Member persistence.Member
+	// Spare is the instance id that this node takes when a live member already has Member.Instance (decision O8); "": it
+	// keeps its own.
+	Spare string
 	// NewID makes the id of an incarnation; it must never repeat.
 	NewID func() persistence.MemberID
 	// TTL is the lifetime of a lease without beat, 3 s to 60 s; default 5 s. Longer rides out longer database outages and
@@ -26,6 +29,8 @@ type Options struct {
 	// Exclusive says that no other process can use the store (the embedded one, locked): every other member is a
 	// predecessor that is gone.
 	Exclusive bool
+	// Joined, if set, is told under which instance id an incarnation has joined, before anything is claimed.
+	Joined func(instance string)
 	// Claimed is told of shards that are owned from now on; it must not block.
 	Claimed func([]persistence.Lease)
 	// Dropped is told of shards that the node owns no more while its incarnation goes on. When it returns nothing of them
@@ -57,6 +62,9 @@ type Membership struct {
 	losses atomic.Int64
 	drain  chan struct{} // closed by Drain
 	once   sync.Once
+	// The rest belongs to run.
+	spare bool                   // the instance id is Spare, for good
+	stale []persistence.MemberID // incarnations that are over whose rows may still be there
 }
 
 // View is the cluster as it was read last.
@@ -165,19 +173,32 @@ func (m *Membership) run(ctx context.Context) {
 
 // incarnation is one life: from join to loss or stop.
 func (m *Membership) incarnation(ctx context.Context) error {
+	if err := m.leaveStale(ctx); err != nil {
+		return err
+	}
 	if err := m.buryPredecessors(ctx); err != nil {
 		return err
 	}
 	member := m.opts.Member
-	member.ID, member.Proc = m.opts.NewID(), Process()
+	instance, silent, err := m.instance(ctx)
+	if err != nil {
+		return err
+	}
+	member.ID, member.Proc, member.Instance = m.opts.NewID(), Process(), instance
 	sent := m.now()
-	err := m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.Join(ctx, member) })
+	err = m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.Join(ctx, member) })
+	if err == nil {
+		err = m.alone(ctx, member, silent)
+	}
 	if err != nil {
 		m.leave(member.ID) // the row may be there although no answer came
 		return err
 	}
 	m.table.join(member.ID, sent.Add(m.opts.TTL*4/5))
 	m.log.Info("joined", "member", member.ID, "ttl", m.opts.TTL.String())
+	if m.opts.Joined != nil {
+		m.opts.Joined(member.Instance)
+	}
 
 	ctx, end := context.WithCancelCause(ctx)
 	var loops sync.WaitGroup
@@ -206,12 +227,26 @@ func (m *Membership) ask(ctx context.Context, statement func(context.Context) er
 	return statement(ctx)
 }
 
-// leave deletes a row of this node; if that fails the others bury it.
+// leave deletes a row of this node; if that fails the others bury it, or the next incarnation.
 func (m *Membership) leave(id persistence.MemberID) {
 	err := m.ask(context.Background(), func(ctx context.Context) error { return m.opts.Leases.Leave(ctx, id) })
 	if err != nil {
+		m.stale = append(m.stale, id)
 		m.log.Info("could not leave, the others will notice", "member", id, "error", err)
 	}
+}
+
+// leaveStale deletes the rows of incarnations that could not leave: nothing of them runs, so their shards need not wait
+// until somebody has watched them for a TTL.
+func (m *Membership) leaveStale(ctx context.Context) error {
+	for len(m.stale) > 0 {
+		id := m.stale[0]
+		if err := m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.Leave(ctx, id) }); err != nil {
+			return err
+		}
+		m.stale = m.stale[1:]
+	}
+	return nil
 }
 
 // beat is rule 1: the deadline moves with each beat that the database has taken, counted from before it was sent.

@@ -293,3 +293,20 @@ func TestBuriedMemberNotices(t *testing.T) {
 	}
 	c.eventually(5*time.Second, "it lives on as another", func() bool { return a.told("fenced") && a.holds() == numShards && a.ID() != first })
 }
+
+// A node that comes back deletes the row that it could not delete when it lost its lease: its shards need not wait until
+// somebody has watched that row for a TTL.
+func TestAReturningMemberWaitsForNobody(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "claimed", func() bool { return a.holds() == numShards })
+	first := a.ID()
+	a.gate.closed.Store(true)
+	c.eventually(3*ttl, "fenced, and joining fails", func() bool { return a.told("fenced") && a.ID() != first })
+	a.gate.closed.Store(false)
+	back := time.Now()
+	c.eventually(2*ttl, "claimed again", func() bool { return a.holds() == numShards })
+	if took := time.Since(back); took >= ttl { // a retry, a join, and one beat before the first claim
+		t.Errorf("back only after %v", took)
+	}
+}

@@ -8,14 +8,18 @@
 // (collector.go), which settles the broker message exactly once.
 //
 // Pure decisions, each with its table in the contract: acks.go (4.1), settle.go (4.3), authorize.go (14.2 B), refuse.go
-// (14.3), interest.go. Concurrency is in hub.go, receiver.go, relay.go, request.go, timers.go. The order of locks is Hub.mu,
-// receiver.mu, timers.mu; a request's or relay's own lock is never held while one of these is taken, and no lock is held
-// across a publish.
+// (14.3), interest.go; outbox.go and inbox.go are the two ends of a link without its I/O. Concurrency is in hub.go,
+// receiver.go, relay.go, request.go, links.go, timers.go. The order of locks is Hub.mu, receiver.mu, timers.mu; links.placing
+// comes before all of these, link.mu, arrivals.mu and then links.mu after receiver.mu. A request's or relay's own lock is
+// never held while one of these is taken, and no lock is held across a publish or a settlement.
 //
-// One Hub serves one node. A receiver is the target side of one connection: today always an Endpoint of this node; a link to
-// another node takes its place behind receiver.admit (design.md 6.1), with the same outcomes.
+// One Hub serves one node. A receiver is the target side of one connection of the cluster. Its relays go to the Endpoint of
+// the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, design.md 6.1): that
+// hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
+// there the relay belongs to this hub, which sends it again, or elsewhere, when anything on the way gets lost or moves.
+// Frames cross between nodes as package actors encodes them (actors/links.go).
 //
 // It may import packages messages and below, actors/client, actors/monitor and persistence.
 //
-// Read first: Hub and Endpoint, then consume.go, router.go, deliver.go in this order.
+// Read first: Hub and Endpoint, then consume.go, router.go, deliver.go in this order; links.go when more than one node matters.
 package signals

@@ -24,6 +24,7 @@ type Options struct {
 	Authorizer Authorizer     // nil: SharedSubject
 	Enricher   Enricher       // nil: NotAccessible
 	Router     Router         // nil: live relay, all else refused (runtime.md 14)
+	Cluster    Cluster        // nil: there are no other nodes
 	Limits     mapping.Limits // zero: mapping.DefaultLimits
 	Log        *slog.Logger   // nil: slog.Default
 	// Hold is how long a broker message waits for its targets (O14), default 65 s. A shorter one loses messages when a
@@ -31,6 +32,8 @@ type Options struct {
 	Hold time.Duration
 	// Window is how many relays one receiver takes without outcome (O17), default 256.
 	Window int
+	// LinkBytes is how much may be on its way to another node without outcome before sources wait, default 64 MiB.
+	LinkBytes int
 	// AcknowledgementTimeout is acknowledgement.forwarder-fallback-timeout, default 65 s: the longest wait for acknowledgements.
 	AcknowledgementTimeout time.Duration
 	// ResponseTimeout is how long a response is waited for when the request does not say, default 60 s.
@@ -51,6 +54,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.LinkBytes <= 0 {
+		o.LinkBytes = linkBytes
 	}
 	if o.Window <= 0 {
 		o.Window = 256
@@ -76,6 +82,8 @@ type Hub struct {
 	router   Router
 	timers   *timers
 	requests *requests
+	cluster  Cluster
+	links    *links
 
 	// table is read on every signal: subscription → []*receiver, copied on write.
 	table sync.Map
@@ -87,13 +95,22 @@ type Hub struct {
 	labelsOf  map[string][]string // connection → labels
 }
 
-// NewHub makes a hub; its one goroutine runs until Close.
+// NewHub makes a hub; its goroutines, one for timers and with a Cluster one for links, run until Close.
 func NewHub(o Options) *Hub {
 	h := &Hub{
 		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, endpoints: map[*Endpoint]struct{}{},
 		labels: map[string]string{}, labelsOf: map[string][]string{},
 	}
 	h.log, h.router = h.opts.Log, h.opts.Router
+	if h.cluster = h.opts.Cluster; h.cluster == nil {
+		h.cluster = alone{}
+	}
+	h.links = newLinks(h)
+	if h.opts.Cluster == nil {
+		close(h.links.done)
+	} else {
+		go h.links.run()
+	}
 	h.requests = &requests{hub: h, open: map[requestKey]*request{}}
 	if h.router == nil {
 		h.router = standalone{h}
@@ -124,7 +141,7 @@ func (h *Hub) Attach(c *messages.Connection, rec *monitor.Connection) (*Endpoint
 		e.receiver = r
 		r.attach(e)
 	case r != nil: // a modify took the targets away
-		held = h.removeReceiver(r)
+		held = h.removeReceiver(r, false)
 	}
 	h.mu.Unlock()
 	finish(held, outcomeDone)
@@ -137,22 +154,66 @@ func (h *Hub) Expect(rows []persistence.IndexRow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, row := range rows {
-		if len(row.Interest) == 0 {
-			continue
-		}
-		var wanted interest
-		if err := json.Unmarshal(row.Interest, &wanted); err != nil || len(wanted.Targets) == 0 {
+		wanted, err := parseInterest(row.Interest)
+		if err != nil {
 			h.log.Error("the index holds no readable interest", "connection_id", row.ID, "error", err)
 			continue
 		}
 		r := h.receivers[row.ID]
-		if r == nil {
+		switch {
+		case r != nil && !r.belongsTo(nil):
+			continue
+		case r == nil && len(wanted.Targets) > 0:
 			r = h.addReceiver(row.ID)
-		}
-		if r.belongsTo(nil) {
+		case r == nil:
 			h.declare(row.ID, wanted.Labels)
-			h.subscribe(r, wanted)
+			continue
 		}
+		h.declare(row.ID, wanted.Labels)
+		h.subscribe(r, wanted)
+		r.place(nil)
+	}
+}
+
+// Learn says what an open connection takes that is run by another node, as Interest has rendered it. Connections of this
+// node are not touched: Expect, Attach and Forget are for them.
+func (h *Hub) Learn(id string, raw json.RawMessage) {
+	if _, where := h.cluster.Owner(id); where == Here {
+		return
+	}
+	wanted, err := parseInterest(raw)
+	if err != nil {
+		h.log.Error("the interest of a connection cannot be read", "connection_id", id, "error", err)
+		return
+	}
+	var held []*relay
+	h.mu.Lock()
+	r := h.receivers[id]
+	if r != nil && !r.belongsTo(nil) { // it was here until now
+		h.mu.Unlock()
+		return
+	}
+	h.declare(id, wanted.Labels)
+	switch {
+	case len(wanted.Targets) > 0:
+		if r == nil {
+			r = h.addReceiver(id)
+		}
+		h.subscribe(r, wanted)
+	case r != nil:
+		held, r = h.removeReceiver(r, false), nil
+	}
+	h.mu.Unlock()
+	finish(held, outcomeDone)
+	if r != nil {
+		h.place(r)
+	}
+}
+
+// Unlearn says that a connection of another node is closed or deleted.
+func (h *Hub) Unlearn(id string) {
+	if _, where := h.cluster.Owner(id); where != Here {
+		h.Forget(id)
 	}
 }
 
@@ -160,9 +221,12 @@ func (h *Hub) Expect(rows []persistence.IndexRow) {
 func (h *Hub) Forget(id string) {
 	var held []*relay
 	h.mu.Lock()
-	if r := h.receivers[id]; r != nil && r.belongsTo(nil) {
+	switch r := h.receivers[id]; {
+	case r == nil && !h.hasEndpoint(id):
 		h.declare(id, nil)
-		held = h.removeReceiver(r)
+	case r != nil && r.belongsTo(nil):
+		h.declare(id, nil)
+		held = h.removeReceiver(r, false)
 	}
 	h.mu.Unlock()
 	finish(held, outcomeDone)
@@ -181,35 +245,42 @@ func (h *Hub) Leave() {
 		e.detached.Store(true)
 	}
 	for _, r := range h.receivers {
-		held = append(held, h.removeReceiver(r)...)
+		held = append(held, h.removeReceiver(r, true)...)
 	}
+	links := h.links.leave()
 	clear(h.labels)
 	clear(h.labelsOf)
 	h.mu.Unlock()
 	finish(held, outcomeMoved)
+	for _, l := range links {
+		finish(l.close(), outcomeMoved)
+	}
 	for e := range endpoints {
 		e.interrupt()
 	}
 	h.requests.abandon(nil)
 }
 
-// Close leaves and ends the hub's goroutine. Idempotent.
+// Close leaves and ends the hub's goroutines. Idempotent.
 func (h *Hub) Close() {
 	h.Leave()
+	h.links.close()
 	h.timers.close()
 }
 
 // detach takes an endpoint out.
 func (h *Hub) detach(e *Endpoint) {
 	var held []*relay
+	var moved *receiver
 	h.mu.Lock()
 	if _, attached := h.endpoints[e]; attached {
 		delete(h.endpoints, e)
 		if r := e.receiver; r != nil && h.receivers[e.id] == r {
 			if e.moves() {
 				r.expect(e, true)
+				moved = r
 			} else if r.belongsTo(e) {
-				held = h.removeReceiver(r)
+				held = h.removeReceiver(r, false)
 			}
 		}
 		if h.receivers[e.id] == nil && !h.hasEndpoint(e.id) {
@@ -218,6 +289,9 @@ func (h *Hub) detach(e *Endpoint) {
 	}
 	h.mu.Unlock()
 	finish(held, outcomeDone)
+	if moved != nil {
+		h.place(moved)
+	}
 	h.requests.abandon(e)
 }
 
@@ -254,10 +328,10 @@ func (h *Hub) addReceiver(id string) *receiver {
 }
 
 // removeReceiver takes r out of the routing and returns what it holds, for finish. h.mu is held.
-func (h *Hub) removeReceiver(r *receiver) []*relay {
+func (h *Hub) removeReceiver(r *receiver, leaving bool) []*relay {
 	h.subscribe(r, interest{})
 	delete(h.receivers, r.id)
-	return r.close()
+	return r.close(leaving)
 }
 
 // subscribe makes wanted the interest of r. h.mu is held.

@@ -11,7 +11,7 @@ import (
 // interest is what the targets of a connection take, as the index keeps it (design.md 6.1). It is enough to tell whether a
 // signal concerns a connection whose client is not here yet; filters and mappers are only applied by the client.
 type interest struct {
-	Targets []targetInterest `json:"targets"`
+	Targets []targetInterest `json:"targets,omitempty"`
 	// Labels are the acknowledgement labels that the connection declares or issues.
 	Labels []string `json:"labels,omitempty"`
 }
@@ -22,10 +22,11 @@ type targetInterest struct {
 	Namespaces []string             `json:"namespaces,omitempty"` // absent: all
 }
 
-// Interest renders what the targets of c take, for persistence.IndexRow.Interest; nil when no target takes signals.
+// Interest renders what the targets of c take and which acknowledgements come from it, for persistence.IndexRow.Interest;
+// nil when no signal concerns it.
 func Interest(c *messages.Connection) json.RawMessage {
 	i := interestOf(c)
-	if len(i.Targets) == 0 {
+	if len(i.Targets) == 0 && len(i.Labels) == 0 {
 		return nil
 	}
 	b, err := json.Marshal(i)
@@ -62,6 +63,16 @@ func interestOf(c *messages.Connection) interest {
 // relayed reports whether signals of a topic come over the router; twin events and policy announcements have no source here.
 func relayed(name messages.TopicName) bool {
 	return name == messages.TopicLiveEvents || name == messages.TopicLiveCommands || name == messages.TopicLiveMessages
+}
+
+// parseInterest reads what Interest has written; JSON null and nothing at all are no interest.
+func parseInterest(raw json.RawMessage) (interest, error) {
+	var i interest
+	if len(raw) == 0 {
+		return i, nil
+	}
+	err := json.Unmarshal(raw, &i)
+	return i, err
 }
 
 // takes reports whether a signal may concern the connection.

@@ -3,23 +3,52 @@ package signals
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"hawser/actors/monitor"
 )
 
-// receiver is the target side of one connection: it takes relays for the client that is there, holds them for one that is
-// expected, and bounds how many are without outcome.
+// receiver is the target side of one connection: it takes relays for the client that is there, or passes them to the node
+// where it is, holds them for one that is expected, and bounds how many are without outcome.
 type receiver struct {
 	id  string
 	hub *Hub
+	// onWay counts relays that are on a link, without outcome.
+	onWay atomic.Int32
 
 	mu       sync.Mutex
 	interest interest
-	endpoint *Endpoint // nil while the client is only expected
+	endpoint *Endpoint // nil while the client is only expected, and when it is at another node
+	link     *link     // to that node
+	left     bool      // gone because the node lets go of everything
 	state    receiverState
 	used     int    // relays without outcome (O17)
 	seq      uint64 // of the newest relay
 	held     []*relay
 	waiting  []*waiter // sources that wait for room, first come first served
+	pause    time.Duration
+	paused   time.Time // when the owner was last found not to have the connection
+	deferred time.Time // since when place waits for what is on the way to the place before
+}
+
+// carrier takes relays to where the client is: its Endpoint, or the link to its node.
+type carrier interface {
+	deliver(rl *relay)
+	// missed counts a signal that did not get to the filters.
+	missed(rl *relay, m monitor.Metric, text string)
+}
+
+// carrier is where relays go; nil while the client is only expected. r.mu is held.
+func (r *receiver) carrier() carrier {
+	switch {
+	case r.link != nil:
+		return r.link
+	case r.endpoint != nil:
+		return r.endpoint
+	default:
+		return nil
+	}
 }
 
 // receiverState says what happens to a relay that comes now.
@@ -51,19 +80,19 @@ const (
 
 // admit takes a relay in, in the order of calls from one source. With settlement it waits for room until the relay's
 // deadline, the source leaves or the hub closes.
-func (r *receiver) admit(rl *relay) (admission, *Endpoint) {
+func (r *receiver) admit(rl *relay) (admission, carrier) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := rl.signal
-	if r.state == holding && !r.interest.takes(s.topic, s.Envelope.Topic.Namespace, s.readers, s.everyone) {
+	if (r.state == holding || r.link != nil) && !r.interest.takes(s.topic, s.Envelope.Topic.Namespace, s.readers, s.everyone) {
 		return unconcerned, nil
 	}
 	if r.state < down && (len(r.waiting) > 0 || !r.room()) {
 		if s.collector == nil && r.state != flushing {
-			return overflown, r.endpoint
+			return overflown, r.carrier()
 		}
 		if verdict := r.waitForRoom(rl); verdict != admitted {
-			return verdict, r.endpoint
+			return verdict, r.carrier()
 		}
 	}
 	if r.state >= down {
@@ -76,10 +105,36 @@ func (r *receiver) admit(rl *relay) (admission, *Endpoint) {
 		r.held = append(r.held, rl)
 		return waits, nil
 	}
+	return admitted, r.carrier()
+}
+
+// arrive takes in a relay that another node sent, in the order of its link; the window is at that node. unconcerned: the
+// connection is not here.
+func (r *receiver) arrive(rl *relay) (admission, *Endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.link != nil, r.state == gone:
+		return unconcerned, nil
+	case r.state == down:
+		return refused, nil
+	case r.endpoint == nil:
+		if _, where := r.hub.cluster.Owner(r.id); where != Here {
+			return unconcerned, nil
+		}
+	}
+	r.seq++
+	rl.seq = r.seq
+	if r.state != connected {
+		r.held = append(r.held, rl)
+		return waits, nil
+	}
 	return admitted, r.endpoint
 }
 
-func (r *receiver) room() bool { return r.state != flushing && r.used < r.hub.opts.Window }
+func (r *receiver) room() bool {
+	return r.state != flushing && r.used < r.hub.opts.Window && (r.link == nil || !r.link.full())
+}
 
 // waitForRoom returns admitted when it is the caller's turn. r.mu is held, but not while it waits.
 func (r *receiver) waitForRoom(rl *relay) admission {
@@ -136,28 +191,98 @@ func (r *receiver) hold(rl *relay) {
 	case r.state >= down:
 		r.mu.Unlock()
 		rl.finish(outcomeDone)
-	case r.state == connected && r.endpoint != rl.endpoint: // the next client is up already
-		e := r.endpoint
+	case r.state == connected && (r.link != nil || r.endpoint != rl.endpoint): // the next client is up already
+		c := r.carrier()
 		r.mu.Unlock()
-		e.deliver(rl)
+		c.deliver(rl)
 	default:
-		if rl.finished.Load() { // expired meanwhile
-			r.mu.Unlock()
-			return
-		}
-		i, _ := slices.BinarySearchFunc(r.held, rl.seq, func(h *relay, seq uint64) int {
-			if h.seq < seq {
-				return -1
-			}
-			return 1
-		})
-		r.held = slices.Insert(r.held, i, rl)
-		r.mu.Unlock()
-		rl.wait()
-		if rl.finished.Load() {
-			r.drop(rl)
-		}
+		r.insert(rl)
 	}
+}
+
+// insert holds a relay at its place in the order. r.mu is held, and released.
+func (r *receiver) insert(rl *relay) {
+	if rl.finished.Load() { // expired meanwhile
+		r.mu.Unlock()
+		return
+	}
+	i, _ := slices.BinarySearchFunc(r.held, rl.seq, func(h *relay, seq uint64) int {
+		if h.seq < seq {
+			return -1
+		}
+		return 1
+	})
+	r.held = slices.Insert(r.held, i, rl)
+	r.mu.Unlock()
+	rl.wait()
+	if rl.finished.Load() {
+		r.drop(rl)
+	}
+}
+
+// takeBack takes a relay back from a link whose peer does not have the connection: false if nobody wants it any more.
+func (r *receiver) takeBack(rl *relay, l *link) bool {
+	r.mu.Lock()
+	switch {
+	case r.left:
+		r.mu.Unlock()
+		rl.finish(outcomeMoved)
+	case r.state >= down:
+		r.mu.Unlock()
+		rl.finish(outcomeDone)
+	case r.state == connected && r.link != l: // it has moved on already
+		c := r.carrier()
+		r.mu.Unlock()
+		c.deliver(rl)
+		return true
+	default:
+		if r.link == l {
+			r.link, r.state = nil, holding
+		}
+		r.insert(rl)
+		return true
+	}
+	return false
+}
+
+// backOff is how long to wait before the owner is tried again that did not have the connection.
+func (r *receiver) backOff() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.paused) > 4*longestRetry {
+		r.pause = linkTick
+	}
+	r.paused = now
+	pause := r.pause
+	r.pause = min(2*pause, longestRetry)
+	return pause
+}
+
+// place passes what is held, and what comes, to the node at the other end of a link; nil: it is held for a client that is
+// to be attached here, or as long as nobody knows where that will be. A client that is here stays. So that the order is kept
+// (O16), what was sent to the place before comes back first, unless that takes too long: false, call it again.
+func (r *receiver) place(l *link) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.endpoint != nil || r.state == gone || l != nil && l == r.link {
+		return true
+	}
+	now := time.Now()
+	if l != nil && r.onWay.Load() > 0 && (r.deferred.IsZero() || now.Sub(r.deferred) < longestDeferral) {
+		if r.deferred.IsZero() {
+			r.deferred = now
+		}
+		r.link, r.state = nil, holding
+		return false
+	}
+	r.link, r.deferred = l, time.Time{}
+	if l == nil {
+		r.state = holding
+		return true
+	}
+	r.flush(l)
+	return true
 }
 
 // drop removes a held relay and returns the endpoint for which it was held, if that is there.
@@ -179,8 +304,13 @@ func (r *receiver) connect(e *Endpoint) {
 	if r.endpoint != e || e.moves() {
 		return
 	}
+	r.flush(e)
+}
+
+// flush lets out what is held until nothing is left. r.mu is held, but not while it delivers.
+func (r *receiver) flush(to carrier) {
 	r.state = flushing
-	for r.state == flushing && r.endpoint == e {
+	for r.state == flushing && r.carrier() == to {
 		batch := r.held
 		r.held = nil
 		if len(batch) == 0 {
@@ -191,7 +321,7 @@ func (r *receiver) connect(e *Endpoint) {
 		r.mu.Unlock()
 		for _, rl := range batch {
 			if !rl.finished.Load() {
-				e.deliver(rl)
+				to.deliver(rl)
 			}
 		}
 		r.mu.Lock()
@@ -210,10 +340,11 @@ func (r *receiver) disconnect(e *Endpoint) {
 	finish(held, outcomeDone)
 }
 
-// close turns everything away for good and returns what was held, for finish.
-func (r *receiver) close() []*relay {
+// close turns everything away for good and returns what was held, for finish. leaving: the node lets go of everything.
+func (r *receiver) close(leaving bool) []*relay {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.left = leaving
 	return r.end(gone)
 }
 
@@ -237,7 +368,7 @@ func finish(held []*relay, o outcome) {
 func (r *receiver) attach(e *Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.endpoint, r.state = e, holding
+	r.endpoint, r.link, r.state = e, nil, holding
 }
 
 // belongsTo reports whether e is the client that is there; nil: none is.

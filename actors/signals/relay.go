@@ -7,6 +7,7 @@ import (
 
 	"hawser/actors/client"
 	"hawser/actors/monitor"
+	"hawser/messages/protocol"
 )
 
 // relay carries one signal to one receiver: one expected acknowledgement of the broker message (decision O11), one slot of
@@ -18,6 +19,7 @@ type relay struct {
 	deadline int64
 	timer    timer
 	finished atomic.Bool
+	arrival  *arrival // of a relay that came from another node: where its outcome goes
 
 	// What follows belongs to the delivery that runs; a relay that is held is not being delivered.
 	endpoint *Endpoint
@@ -59,6 +61,10 @@ func (rl *relay) finish(o outcome) {
 		return
 	}
 	rl.receiver.hub.timers.stop(&rl.timer)
+	if rl.arrival != nil { // its window is at the other node
+		rl.arrival.finish(o)
+		return
+	}
 	rl.receiver.release()
 	c := rl.signal.collector
 	if c == nil {
@@ -71,6 +77,24 @@ func (rl *relay) finish(o outcome) {
 		c.part(client.RejectRedeliver)
 	default:
 		c.abandon()
+	}
+}
+
+// answered takes the outcome that the node of the target has sent.
+func (rl *relay) answered(o FrameOutcome) {
+	if request := rl.signal.request; request != nil && !rl.finished.Load() {
+		for _, a := range o.Acks {
+			if a.Label == protocol.LabelLiveResponse {
+				request.issued(a.Label, a.Status, nil)
+			} else {
+				request.acknowledge(a)
+			}
+		}
+	}
+	if o.Fate == FateExpired {
+		rl.finish(outcomeExpired)
+	} else {
+		rl.finish(outcomeDone)
 	}
 }
 

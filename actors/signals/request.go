@@ -114,9 +114,15 @@ func (rs *requests) abandon(e *Endpoint) {
 func (rs *requests) respond(s *Signal) {
 	r := rs.find(s.EntityID, s.sender.correlation)
 	if r == nil {
-		rs.hub.log.Debug("a response came that nobody waits for", "connection_id", s.Origin, "correlation_id", s.sender.correlation)
+		rs.hub.log.Debug("a response came that nobody here waits for", "connection_id", s.Origin, "correlation_id", s.sender.correlation)
+		rs.hub.broadcast(s)
 		return
 	}
+	r.answer(s)
+}
+
+// answer takes a response that came under the request's correlation-id.
+func (r *request) answer(s *Signal) {
 	if !suits(r.signal, s) {
 		r.mu.Lock()
 		r.unsuitable = true
@@ -146,7 +152,8 @@ func suits(request, response *Signal) bool {
 func (rs *requests) acknowledge(s *Signal, acks []protocol.Ack) {
 	r := rs.find(s.EntityID, s.sender.correlation)
 	if r == nil {
-		rs.hub.log.Debug("an acknowledgement came that nobody waits for", "connection_id", s.Origin, "correlation_id", s.sender.correlation)
+		rs.hub.log.Debug("an acknowledgement came that nobody here waits for", "connection_id", s.Origin, "correlation_id", s.sender.correlation)
+		rs.hub.broadcast(s)
 		return
 	}
 	for _, a := range acks {
@@ -185,27 +192,33 @@ func (r *request) acknowledge(a protocol.Ack) {
 	r.unlock()
 }
 
-// weak acknowledges for somebody to whom the signal does not matter (contract runtime.md 4.4).
-func (r *request) weak(label string) {
-	r.acknowledge(protocol.Ack{
+// weak implements answers.
+func (r *request) weak(label string) { r.acknowledge(weakAck(label)) }
+
+func weakAck(label string) protocol.Ack {
+	return protocol.Ack{
 		Label: label, Status: http.StatusOK,
 		Payload: json.RawMessage(`"Acknowledged without a look: the signal is not relevant for the issuer of this label."`),
 		Headers: messages.Headers{messages.HeaderWeakAck: "true"},
-	})
+	}
 }
 
-// issued takes the outcome of a publish to a target that issues label.
+// issued implements answers.
 func (r *request) issued(label string, status int, failure error) {
 	if label == protocol.LabelLiveResponse {
 		s := r.signal
 		r.respond(&protocol.Envelope{Topic: s.Envelope.Topic, Path: s.Envelope.Path, Status: status, Headers: messages.Headers{}}, false)
 		return
 	}
+	r.acknowledge(issuedAck(label, status, failure))
+}
+
+func issuedAck(label string, status int, failure error) protocol.Ack {
 	a := protocol.Ack{Label: label, Status: status}
 	if failure != nil {
 		a.Payload = describe("The signal could not be published.", failure.Error())
 	}
-	r.acknowledge(a)
+	return a
 }
 
 // describe is the payload of a failed acknowledgement (contract bindings.md 1.7).

@@ -24,7 +24,7 @@ type Signal struct {
 
 	sender    sender
 	collector *collector // nil when the broker wants no acknowledgement
-	request   *request   // nil when nobody waits for responses or acknowledgements
+	request   answers    // nil when nobody waits for responses or acknowledgements
 	now       time.Time
 	hold      int64           // deadline of its relays
 	until     int64           // end of the collector's life: no deadline is later
@@ -39,6 +39,15 @@ type sender struct {
 	mapper      string         // that mapped the request; its response takes the same way back
 	correlation string         // the requester's own correlation-id
 	headers     messages.Headers
+}
+
+// answers takes what a target says to a signal: the request that waits here, or the way back to the node where it waits.
+type answers interface {
+	acknowledge(a protocol.Ack)
+	// weak acknowledges for somebody to whom the signal does not matter (contract runtime.md 4.4).
+	weak(label string)
+	// issued takes the outcome of a publish to a target that issues label.
+	issued(label string, status int, failure error)
 }
 
 // streamingTypes are the signals that are relayed, with the topic under which targets subscribe to them.

@@ -45,6 +45,11 @@ func newTimers() *timers {
 // deadline is when to expire, for set.
 func (ts *timers) deadline(at time.Time) int64 { return int64(at.Sub(ts.start)) }
 
+// left is the time until a deadline.
+func (ts *timers) left(deadline int64) time.Duration {
+	return time.Duration(deadline) - time.Since(ts.start)
+}
+
 // set starts t unless it was stopped before or runs already.
 func (ts *timers) set(t *timer, at int64) {
 	t.armed.Store(true) // before reading over: see stop

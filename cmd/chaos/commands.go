@@ -36,6 +36,7 @@ type commands struct {
 	ctx    context.Context // of the program: it alone cuts a command short
 	api    *api
 	nodes  func() []*node // those that a load balancer would use
+	others func() []*node // those that it would not but that still run: they may refuse, but must not lie; nil in planned moves
 	began  time.Time      // of the program: operations are timed from here
 	uri    string         // of the broker, for the connections
 	prefix string         // of ids, names and correlation ids; unique per round
@@ -63,6 +64,9 @@ func (c *commands) run(ctx context.Context, clients, n int, seed uint64) {
 			r := rand.New(rand.NewPCG(seed, uint64(client)))
 			for i := 0; pause(ctx, time.Duration(5+r.IntN(35))*time.Millisecond); i++ {
 				nodes := c.nodes()
+				if c.others != nil && r.IntN(10) == 0 {
+					nodes = c.others()
+				}
 				if len(nodes) == 0 {
 					continue
 				}

@@ -146,6 +146,17 @@ func (l *lab) answering() []*node {
 	return out
 }
 
+// doubtful are the nodes that run, are not frozen, and are not ready.
+func (l *lab) doubtful() []*node {
+	var out []*node
+	for _, n := range l.all() {
+		if c, _ := n.state(); c != down && c != frozen && !n.answering() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 // who identifies the node at the other end of a broker link.
 func (l *lab) who(remote netip.AddrPort, expensive bool) (int, condition) {
 	index := l.network.index(remote)
@@ -157,7 +168,7 @@ func (l *lab) who(remote netip.AddrPort, expensive bool) (int, condition) {
 				pids = append(pids, pid)
 			}
 		}
-		if pid := socketOwner(remote, pids); pid != 0 {
+		if pid := socketOwner(remote, netip.MustParseAddrPort(l.tap.address()), pids); pid != 0 {
 			for _, n := range nodes {
 				if n.pid() == pid {
 					index = n.index

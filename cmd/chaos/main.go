@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,11 @@ func (o options) nodeEnv() []string {
 		env = append([]string{"HAWSER_LEASE_TTL=" + o.ttl.String()}, env...)
 	}
 	return env
+}
+
+// watch is how long connections are asked for after a fault: longer than it takes to notice it.
+func (o options) watch() time.Duration {
+	return max(5*time.Second, o.ttl) + 3*time.Second
 }
 
 func parseOptions(args []string, errOut io.Writer) (options, error) {
@@ -103,8 +109,8 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 		return o, fmt.Errorf("-nodes %d: want 1 to 20", o.nodes)
 	case o.connections < 2 || o.connections > 10000:
 		return o, fmt.Errorf("-connections %d: want 2 to 10000", o.connections)
-	case o.rate < 1 || o.rate > 5000:
-		return o, fmt.Errorf("-rate %d: want 1 to 5000", o.rate)
+	case o.rate < 0 || o.rate > 5000:
+		return o, fmt.Errorf("-rate %d: want 0 to 5000", o.rate)
 	case o.clients < 1 || o.clients > 64 || o.ids < 1 || o.ids > 99:
 		return o, fmt.Errorf("-clients %d -ids %d: want 1 to 64 and 1 to 99", o.clients, o.ids)
 	case o.rounds < 1:
@@ -177,7 +183,8 @@ func experiment(ctx context.Context, o options, out io.Writer) (broken bool, err
 		return false, err
 	}
 	began := time.Now()
-	dir, err := os.MkdirTemp("", "hawser-chaos-")
+	removeStaleFolders()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", folderPrefix, os.Getpid()))
 	if err != nil {
 		return false, err
 	}
@@ -311,4 +318,20 @@ func keepHistory(file string, r result) error {
 		return err
 	}
 	return os.WriteFile(file, b, 0o644)
+}
+
+const folderPrefix = "hawser-chaos-"
+
+// removeStaleFolders removes the data of runs whose process is gone: they were killed before they could.
+func removeStaleFolders() {
+	found, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPrefix+"*"))
+	for _, folder := range found {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(folder), folderPrefix), "-")
+		if _, err := strconv.Atoi(pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat("/proc/" + pid); os.IsNotExist(err) {
+			_ = os.RemoveAll(folder)
+		}
+	}
 }

@@ -82,38 +82,42 @@ func (loopback) index(netip.AddrPort) int { return 0 }
 func (loopback) close()                   {}
 
 // socketOwner finds which of several processes of this machine holds the local end of a TCP link, by /proc; 0 if none.
-func socketOwner(local netip.AddrPort, pids []int) int {
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return 0
-	}
-	inode := inodeOf(string(table), local)
-	if inode == "" {
-		return 0
-	}
-	for _, pid := range pids {
-		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+func socketOwner(local, remote netip.AddrPort, pids []int) int {
+	for range 3 { // the kernel's table may lose a line while others come and go
+		table, err := os.ReadFile("/proc/net/tcp")
 		if err != nil {
+			return 0
+		}
+		inode := inodeOf(string(table), local, remote)
+		if inode == "" {
 			continue
 		}
-		for _, f := range files {
-			if target, err := os.Readlink(f); err == nil && target == "socket:["+inode+"]" {
-				return pid
+		for _, pid := range pids {
+			files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+			for _, f := range files {
+				if target, err := os.Readlink(f); err == nil && target == "socket:["+inode+"]" {
+					return pid
+				}
 			}
 		}
 	}
 	return 0
 }
 
-// inodeOf reads the inode of the socket with a local IPv4 address from the text of /proc/net/tcp, "" if there is none.
-func inodeOf(table string, local netip.AddrPort) string {
-	ip := local.Addr().Unmap().As4()
-	want := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], local.Port())
-	for line := range strings.Lines(table) {
-		fields := strings.Fields(line)
-		if len(fields) > 9 && fields[1] == want {
-			return fields[9]
-		}
+// inodeOf reads the inode of the socket of an IPv4 link from the text of /proc/net/tcp, "" if there is none. Both ends count:
+// one local port may serve several links.
+func inodeOf(table string, local, remote netip.AddrPort) string {
+	text := func(a netip.AddrPort) string {
+		ip := a.Addr().Unmap().As4()
+		return fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], a.Port())
+	}
+	_, line, ok := strings.Cut(table, ": "+text(local)+" "+text(remote)+" ")
+	if !ok {
+		return ""
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	if fields := strings.Fields(line); len(fields) > 6 {
+		return fields[6]
 	}
 	return ""
 }

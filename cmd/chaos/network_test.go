@@ -94,12 +94,25 @@ func TestSocketOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	local := netip.MustParseAddrPort(c.LocalAddr().String())
-	if pid := socketOwner(local, []int{1, os.Getpid()}); pid != os.Getpid() {
+	local, remote := netip.MustParseAddrPort(c.LocalAddr().String()), netip.MustParseAddrPort(c.RemoteAddr().String())
+	if pid := socketOwner(local, remote, []int{1, os.Getpid()}); pid != os.Getpid() {
 		t.Fatalf("owner %d, want %d", pid, os.Getpid())
 	}
-	if pid := socketOwner(netip.MustParseAddrPort("127.0.0.1:1"), []int{os.Getpid()}); pid != 0 {
+	if pid := socketOwner(netip.MustParseAddrPort("127.0.0.1:1"), remote, []int{os.Getpid()}); pid != 0 {
 		t.Fatalf("owner %d of a link that is not there", pid)
+	}
+}
+
+func TestInodeOf(t *testing.T) {
+	table := `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:E4A6 0100007F:1F90 06 00000000:00000000 03:00000F2A 00000000     0        0 0 3 0000000000000000
+  17: 0100007F:E4A6 0100007F:A5B1 01 00000000:00000000 00:00000000 00000000     0        0 41531 1 0000000000000000 20 4 30 10 -1
+`
+	local := netip.MustParseAddrPort("127.0.0.1:58534")
+	for remote, want := range map[string]string{"127.0.0.1:42417": "41531", "127.0.0.1:8080": "0", "127.0.0.1:1": ""} {
+		if got := inodeOf(table, local, netip.MustParseAddrPort(remote)); got != want {
+			t.Errorf("link to %s: inode %q, want %q", remote, got, want)
+		}
 	}
 }
 

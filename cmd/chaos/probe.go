@@ -36,26 +36,69 @@ func quantilesOf(times []time.Duration) quantiles {
 	return q
 }
 
-// probe asks for each connection until one of nodes answers and returns how long after t0 that was. It gives up on what is
-// not answered within limit.
-func probe(ctx context.Context, a *api, ids []string, nodes func() []*node, t0 time.Time, limit time.Duration, tag string) []time.Duration {
+// Probing. A connection that answers late, or not, was interrupted; a node that has been cut off still answers until its
+// deadline, so the first answer is not the end of it.
+const (
+	probeEvery = time.Second
+	prompt     = time.Second // an answer that takes longer is an interruption: less may be a busy machine
+)
+
+// recovery is the time since t0 at which a connection answered for good: the end of its last interruption, or the first
+// answer when there was none.
+type recovery struct {
+	first, last time.Duration
+	failing     bool
+}
+
+// answer takes the next probe, sent and ended at these times since t0.
+func (r *recovery) answer(sent, ended time.Duration, ok bool) {
+	if !ok {
+		r.failing = true
+		return
+	}
+	if r.first == 0 {
+		r.first = ended
+	}
+	if r.failing || ended-sent > prompt {
+		r.last = ended
+	}
+	r.failing = false
+}
+
+func (r *recovery) time() time.Duration {
+	switch {
+	case r.failing || r.first == 0:
+		return never
+	case r.last > 0:
+		return r.last
+	default:
+		return r.first
+	}
+}
+
+// probe asks one of nodes for each connection about once a second from t0 on, for at least watch and then until it answers,
+// and returns the recovery time of each. It gives up on what is not answered within limit.
+func probe(ctx context.Context, a *api, ids []string, nodes func() []*node, t0 time.Time, watch, limit time.Duration) []time.Duration {
 	ctx, cancel := context.WithDeadline(ctx, t0.Add(limit))
 	defer cancel()
 	times := make([]time.Duration, len(ids))
 	var all sync.WaitGroup
 	for i, id := range ids {
 		all.Go(func() {
-			times[i] = never
-			for k := i; ctx.Err() == nil; k++ {
+			var r recovery
+			for k := i; ctx.Err() == nil && (r.failing || r.first == 0 || time.Since(t0) < watch); k++ {
 				at := nodes()
-				if len(at) > 0 {
-					if r := a.command(ctx, at[k%len(at)], tag+"-"+id, retrieve(id), commandTimeout); r.outcome == done {
-						times[i] = time.Since(t0)
-						return
-					}
+				sent := time.Since(t0)
+				ok := len(at) > 0 && a.command(ctx, at[k%len(at)], "probe-"+id, retrieve(id), commandTimeout).outcome == done
+				r.answer(sent, time.Since(t0), ok)
+				if ok {
+					// The connections are asked in turn, not all at once again.
+					pause(ctx, probeEvery/2+probeEvery*time.Duration(i)/time.Duration(len(ids)))
+				} else {
+					pause(ctx, 50*time.Millisecond)
 				}
-				pause(ctx, 50*time.Millisecond)
 			}
+			times[i] = r.time()
 		})
 	}
 	all.Wait()

@@ -69,11 +69,12 @@ func (p *proxies) dialler(c net.Conn) int {
 		byPID[pid] = index
 	}
 	p.mu.Unlock()
-	remote, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil {
+	theirs, err1 := netip.ParseAddrPort(c.RemoteAddr().String())
+	ours, err2 := netip.ParseAddrPort(c.LocalAddr().String())
+	if err1 != nil || err2 != nil {
 		return 0
 	}
-	return byPID[socketOwner(remote, pids)]
+	return byPID[socketOwner(theirs, ours, pids)]
 }
 
 func (p *proxies) cut(index int, l links) error {

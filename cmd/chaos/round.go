@@ -49,6 +49,9 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 	l.observer.forget(began)
 
 	c := &commands{ctx: ctx, api: l.api, nodes: l.answering, began: l.began, uri: l.uri(), prefix: fmt.Sprintf("c%d", run)}
+	if !s.planned {
+		c.others = l.doubtful
+	}
 	load, unload := context.WithCancel(ctx)
 	defer unload()
 	var working sync.WaitGroup
@@ -80,6 +83,10 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 		}
 		return nil
 	})
+	if ctx.Err() != nil {
+		res.fail(&res.Errors, "interrupted")
+		return res
+	}
 	for _, problem := range c.finish(l.opts.ids) {
 		res.fail(&res.NotBack, problem)
 	}
@@ -87,7 +94,7 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 		res.fail(&res.NotBack, ended)
 	}
 	r.judge(ctx, c, sent)
-	res.Took = time.Since(began)
+	res.Took, res.Load = time.Since(began), machineLoad()
 	return res
 }
 
@@ -191,6 +198,9 @@ func (r *round) when(t time.Time) string {
 	if r.t0.IsZero() {
 		return t.Format("15:04:05.000")
 	}
+	if t.Before(r.t0) {
+		return fmt.Sprintf("%.3f s before the fault", r.t0.Sub(t).Seconds())
+	}
 	return fmt.Sprintf("%.3f s after the fault", t.Sub(r.t0).Seconds())
 }
 
@@ -226,7 +236,7 @@ func (r *round) measure(ctx context.Context, t0 time.Time, ids []string, not *no
 		}
 		return out
 	}
-	r.probes.Go(func() { r.answered = probe(ctx, r.lab.api, ids, nodes, t0, probing, "probe") })
+	r.probes.Go(func() { r.answered = probe(ctx, r.lab.api, ids, nodes, t0, r.lab.opts.watch(), probing) })
 }
 
 // recovered waits until all connections concerned are answered and have a client again, or limit is over; the numbers show

@@ -54,6 +54,7 @@ type result struct {
 	Reopened quantiles     `json:"reopened"`
 	Budget   budget        `json:"budget"`
 	Took     time.Duration `json:"took"`
+	Load     string        `json:"load"` // of the machine in the last minute, runnable processes
 
 	operations []operation
 }
@@ -119,8 +120,8 @@ func (r *result) line() string {
 	if broken := append(r.broken(), r.late()...); len(broken) > 0 {
 		verdict = "BROKEN: " + strings.Join(broken, ", ")
 	}
-	return fmt.Sprintf("%-12s %d  %-10s %3.0f s  %s; %d commands (%d unknown), %d messages (%d again), answered %s, reopened %s",
-		r.Scenario, r.Round, r.Network, r.Took.Seconds(), verdict, r.total(), r.Commands[unknown.String()], r.Published, r.Again, r.Answered, r.Reopened)
+	return fmt.Sprintf("%-12s %d  %-10s %3.0f s  %s; %d commands (%d unknown), %d messages (%d again), answered %s, reopened %s, load %s",
+		r.Scenario, r.Round, r.Network, r.Took.Seconds(), verdict, r.total(), r.Commands[unknown.String()], r.Published, r.Again, r.Answered, r.Reopened, r.Load)
 }
 
 func (r *result) total() (n int) {

@@ -82,6 +82,35 @@ func TestEveryInvariantBreaks(t *testing.T) {
 	}
 }
 
+func TestRecovery(t *testing.T) {
+	type answer struct {
+		sent, ended int // ms since the fault
+		ok          bool
+	}
+	for name, row := range map[string]struct {
+		answers []answer
+		want    time.Duration
+	}{
+		"not interrupted":            {[]answer{{0, 5, true}, {1000, 1004, true}, {2000, 2003, true}}, 5 * time.Millisecond},
+		"one slow answer":            {[]answer{{0, 4800, true}, {5800, 5803, true}}, 4800 * time.Millisecond},
+		"answers, then interrupted":  {[]answer{{0, 5, true}, {1000, 1005, true}, {4000, 4100, false}, {4150, 5200, true}, {6200, 6203, true}}, 5200 * time.Millisecond},
+		"interrupted for short only": {[]answer{{0, 5, true}, {1000, 1010, false}, {1060, 1063, true}, {2000, 2002, true}}, 1063 * time.Millisecond},
+		"never":                      {[]answer{{0, 10000, false}, {10050, 20000, false}}, never},
+		"lost again at the end":      {[]answer{{0, 5, true}, {1000, 11000, false}}, never},
+		"not asked":                  {nil, never},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r recovery
+			for _, a := range row.answers {
+				r.answer(time.Duration(a.sent)*time.Millisecond, time.Duration(a.ended)*time.Millisecond, a.ok)
+			}
+			if got := r.time(); got != row.want {
+				t.Fatalf("%v, want %v", got, row.want)
+			}
+		})
+	}
+}
+
 func TestQuantiles(t *testing.T) {
 	var times []time.Duration
 	for i := 100; i > 0; i-- {

@@ -76,3 +76,13 @@ func passable(dir string) error {
 	}
 	return os.Chmod(dir, info.Mode().Perm()|0o111)
 }
+
+// machineLoad is the load average of the last minute, "?" where it is not known: times measured on a busy machine say little.
+func machineLoad() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "?"
+	}
+	load, _, _ := strings.Cut(string(b), " ")
+	return load
+}

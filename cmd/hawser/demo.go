@@ -35,7 +35,8 @@ func (demoCommand) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	n, err := startNode(ctx, &loaded.Config, newLog(os.Stderr, loaded.Log.Level, loaded.Log.Format, loaded.Instance))
+	log, levels := newLog(os.Stderr, &loaded.Config)
+	n, err := startNode(ctx, &loaded.Config, log, levels)
 	if err != nil {
 		return err
 	}

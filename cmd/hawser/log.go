@@ -4,20 +4,26 @@ import (
 	"io"
 	"log/slog"
 	"math"
+
+	"hawser/cmd/hawser/config"
+	"hawser/gateway/devops"
 )
 
-// levels are the names of log.level.
-var levels = map[string]slog.Level{
-	"off": math.MaxInt, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
-	"trace": slog.LevelDebug - 4, "all": math.MinInt,
-}
-
-// newLog makes the log of a node; each line names its instance.
-func newLog(out io.Writer, level, format, instance string) *slog.Logger {
-	options := &slog.HandlerOptions{Level: levels[level]}
+// newLog makes the log of a node and the levels of its loggers, which can be changed while it runs. Each line names its
+// instance.
+func newLog(out io.Writer, c *config.Config) (*slog.Logger, *devops.Levels) {
+	options := &slog.HandlerOptions{Level: slog.Level(math.MinInt)} // the levels decide
 	var handler slog.Handler = slog.NewTextHandler(out, options)
-	if format == "json" {
+	if c.Log.Format == "json" {
 		handler = slog.NewJSONHandler(out, options)
 	}
-	return slog.New(handler).With("instance", instance)
+	levels := devops.NewLevels(c.Log.Level)
+	if c.Log.Application != "" {
+		levels.Set("hawser", c.Log.Application)
+	}
+	log := slog.New(levels.Handler(handler)).With("instance", c.Instance)
+	return named(log, "hawser"), levels
 }
+
+// named is the log of a part of the program (contract operations.md 7.4).
+func named(log *slog.Logger, name string) *slog.Logger { return log.With(devops.LoggerKey, name) }

@@ -48,8 +48,8 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	log := newLog(os.Stderr, loaded.Log.Level, loaded.Log.Format, loaded.Instance)
-	n, err := startNode(ctx, &loaded.Config, log)
+	log, levels := newLog(os.Stderr, &loaded.Config)
+	n, err := startNode(ctx, &loaded.Config, log, levels)
 	if err != nil {
 		if ctx.Err() != nil { // told to stop while it started
 			return nil

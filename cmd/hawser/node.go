@@ -32,11 +32,13 @@ type node struct {
 	config   *config.Config
 	log      *slog.Logger
 	core     core
+	levels   *devops.Levels
 	metrics  prometheus.Registerer
 	store    persistence.Store // nil until it is open
 	registry *prometheus.Registry
 	servers  struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
 	rest     *connections.Handler
+	devops   *devops.Handler
 	readable atomic.Pointer[persistence.Store] // the store once it is open, for the health check
 }
 
@@ -46,6 +48,41 @@ type core struct {
 	node    atomic.Pointer[actors.Node]
 	leaving atomic.Bool
 	self    string // address of this node in the cluster
+	// instance is the id of the configuration, targets what this node answers for itself: they are there before the actors.
+	instance string
+	targets  map[string]actors.NodeTarget
+}
+
+// Instance implements gateway.Nodes.
+func (c *core) Instance() string {
+	if n := c.node.Load(); n != nil {
+		return n.Instance()
+	}
+	return c.instance
+}
+
+// Instances implements gateway.Nodes.
+func (c *core) Instances() ([]string, bool) {
+	n := c.node.Load()
+	if n == nil || !n.Member() {
+		return []string{c.Instance()}, false
+	}
+	return n.Instances(), true
+}
+
+// AskInstance implements gateway.Nodes.
+func (c *core) AskInstance(ctx context.Context, instance, target string, cmd messages.Command) (messages.Reply, error) {
+	if n := c.node.Load(); n != nil {
+		return n.AskInstance(ctx, instance, target, cmd)
+	}
+	answer, ok := c.targets[target]
+	switch {
+	case instance != c.instance:
+		return messages.Reply{}, messages.ErrInstanceNotFound
+	case !ok:
+		return messages.Reply{}, messages.ErrTargetNotFound
+	}
+	return answer(ctx, cmd)
 }
 
 // Ask implements gateway.Asker.
@@ -102,8 +139,8 @@ func (c *core) Cluster() status.Cluster {
 
 // startNode opens the listeners, then the store, then the actors. Its error is one line for the operator; nothing is left
 // open then.
-func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node, err error) {
-	n := &node{config: c, log: log, core: core{self: cmp.Or(c.Cluster.Advertised, string(c.Cluster.Address))}}
+func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *devops.Levels) (_ *node, err error) {
+	n := &node{config: c, log: log, levels: levels, core: core{self: cmp.Or(c.Cluster.Advertised, string(c.Cluster.Address)), instance: c.Instance}}
 	n.registry, n.metrics = newRegistry(c.Metrics.Prefix)
 	defer func() {
 		if err != nil {
@@ -123,12 +160,15 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger) (_ *node
 	if err != nil {
 		return nil, err
 	}
+	options.NodeTargets = n.core.targets
 	running, err := actors.Start(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	n.metrics.MustRegister(running.Monitor())
 	n.metrics.MustRegister(running.Metrics())
+	n.metrics.MustRegister(running.Cleanup())
+	n.metrics.MustRegister(running.Links())
 	n.core.node.Store(running)
 	log.Info("started", "api", n.apiURL(), "management", "http://"+n.servers.management.Addr().String(), "metrics", n.metricsURL(), "store", storeName(c), "version", version())
 	return n, nil
@@ -179,9 +219,9 @@ func (n *node) api() http.Handler {
 			observers = gateway.NewRealm(gateway.RealmStatus, c.DevOps.Password.Reveal(), c.DevOps.StatusPassword.Reveal())
 		}
 	}
-	handler := devops.NewHandler(devops.Options{
-		Asker: &n.core, Instance: c.Instance, Targets: []devops.Target{{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs}},
-		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, Log: n.log,
+	n.devops = devops.NewHandler(devops.Options{
+		Asker: &n.core, Nodes: &n.core, Targets: selections,
+		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, Log: named(n.log, "hawser/gateway/devops"),
 	})
 	n.rest = connections.NewHandler(connections.Options{
 		Asker: &n.core, Realm: operators, MediaTypes: c.HTTP.MediaTypes, RequestTimeout: min(c.HTTP.RequestTimeout, c.HTTP.DefaultTimeout),
@@ -190,17 +230,47 @@ func (n *node) api() http.Handler {
 	views := status.NewViews(status.Options{
 		Info: n.info(), Probe: &n.core, Persistence: n.checkStore, Timeout: c.Health.Timeout, CacheHealth: c.Health.CacheTimeout,
 	})
+	n.core.targets = n.nodeTargets(views)
 	front := gateway.Front{
 		CORS: c.HTTP.CORS, ForceHTTPS: c.HTTP.ForceHTTPS, RedirectToHTTPS: c.HTTP.RedirectHTTPS, ProtocolHeaders: c.HTTP.ProtocolHeaders,
 		NoRedirect: regexp.MustCompile("^(?:" + c.HTTP.NoRedirect + ")$"), // compiled before, when the configuration was checked
 	}
 	return front.Handler(gateway.NewAPI(int64(c.HTTP.MaxBody), n.log,
 		gateway.Route{Segment: "api", Handler: n.rest}, // authenticates by itself
-		gateway.Route{Segment: "devops", Realm: operators, Handler: handler},
+		gateway.Route{Segment: "devops", Realm: operators, Handler: n.devops},
 		gateway.Route{Segment: "health", Handler: views.Health()},
 		gateway.Route{Segment: "status", Handler: views.Status()},
 		gateway.Route{Segment: "overall", Realm: observers, Handler: views.Overall()},
 	))
+}
+
+// selections are what an envelope can name (contract piggyback.md 2.1).
+var selections = []devops.Target{
+	{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs},
+	{Selection: messages.TargetPersistenceCleanup, PerNode: true}, {Selection: messages.TargetHealth, PerNode: true},
+	{Selection: messages.TargetDevOps, PerNode: true},
+}
+
+// nodeTargets are what this node answers for itself: its health, configuration and log levels.
+func (n *node) nodeTargets(views *status.Views) map[string]actors.NodeTarget {
+	return map[string]actors.NodeTarget{
+		messages.TargetHealth: func(_ context.Context, c messages.Command) (messages.Reply, error) {
+			if c.Type != messages.RetrieveHealth {
+				return messages.Reply{}, messages.ErrNotTaken
+			}
+			return views.Reply(), nil
+		},
+		messages.TargetDevOps: func(_ context.Context, c messages.Command) (messages.Reply, error) {
+			if c.Type != messages.RetrieveConfig {
+				return messages.Reply{}, messages.ErrNotTaken
+			}
+			document := n.config.Document(config.Process{Service: role, Instance: n.core.Instance(), Args: os.Args, Environ: os.Environ()})
+			return messages.ConfigReply(c.Type, document, c.ConfigPath()), nil
+		},
+		messages.TargetLogging: func(ctx context.Context, c messages.Command) (messages.Reply, error) {
+			return n.levels.Answer(n.core.Instance())(ctx, c)
+		},
+	}
 }
 
 // checkStore reads a little from the store, for the health check.
@@ -258,6 +328,7 @@ func (n *node) stop() {
 			problems = append(problems, err.Error())
 		}
 		n.rest.Wait()
+		n.devops.Wait()
 	}
 	if running != nil {
 		running.Stop()

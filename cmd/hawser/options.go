@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
 
 	"hawser/actors"
+	"hawser/actors/cleanup"
 	"hawser/actors/client"
 	"hawser/actors/client/mqtt"
 	"hawser/actors/connection"
@@ -55,7 +57,7 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 			messages.TypeMQTT: mqtt.Factory(mqtt.Config{
 				CleanSession: c.Connection.MQTT.CleanSession, SeparatePublisherClient: c.Connection.MQTT.SeparatePublisher,
 				ReconnectForRedelivery: c.Connection.MQTT.Redeliver, ReconnectForRedeliveryDelay: c.Connection.MQTT.RedeliverDelay,
-				MaxQueueSize: c.Connection.MQTT.MaxQueue, Log: log,
+				MaxQueueSize: c.Connection.MQTT.MaxQueue, Log: named(log, "hawser/actors/client/mqtt"),
 			}),
 		},
 		Rules: connection.Rules{
@@ -79,10 +81,16 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 		},
 		Hosts: hosts,
 		Signals: signals.Options{
-			Authorizer: authorizer(c), Limits: limits, AcknowledgementTimeout: c.Connection.AckTimeout, CollectorLifetime: c.Connection.AckLifetime, Log: log,
+			Authorizer: authorizer(c), Limits: limits, AcknowledgementTimeout: c.Connection.AckTimeout, CollectorLifetime: c.Connection.AckLifetime,
+			Log: named(log, "hawser/actors/signals"),
 		},
 		OpenRate: actors.Rate{Entities: c.Reconnect.Entities, Every: c.Reconnect.Frequency},
-		Log:      log,
+		Cleanup: cleanup.Config{
+			Enabled: c.Cleanup.Enabled, Retention: c.Cleanup.Retention, Quiet: c.Cleanup.Quiet, Interval: c.Cleanup.Interval, Threshold: c.Cleanup.Threshold,
+			Credits: c.Cleanup.Credits, Reads: c.Cleanup.Reads, Writes: c.Cleanup.Writes, Final: c.Cleanup.Final,
+		},
+		PurgeDelay: c.Operations.PurgeDelay,
+		Log:        log,
 	}, nil
 }
 
@@ -92,6 +100,11 @@ func clusterOptions(c *config.Config) (*actors.ClusterOptions, error) {
 		return nil, nil
 	}
 	o := &actors.ClusterOptions{Bind: string(c.Cluster.Address), Advertised: c.Cluster.Advertised}
+	if host, _, err := net.SplitHostPort(o.Bind); err == nil && o.Advertised == "" {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			return nil, fmt.Errorf("cluster.address %s is no address that other nodes can dial: set cluster.advertised (HAWSER_CLUSTER_ADVERTISED)", o.Bind)
+		}
+	}
 	files := c.Cluster.TLS
 	if files.Cert == "" {
 		return o, nil

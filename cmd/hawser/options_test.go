@@ -100,7 +100,7 @@ func TestLog(t *testing.T) {
 	for level, want := range map[string]int{"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5, "all": 6} {
 		for _, format := range []string{"text", "json"} {
 			var out bytes.Buffer
-			log := newLog(&out, level, format, "i1")
+			log, _ := newLog(&out, load(t, map[string]string{"log.level": level, "log.format": format, "instance": "i1"}))
 			for _, l := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug, slog.LevelDebug - 4, slog.LevelDebug - 100} {
 				log.Log(context.Background(), l, "line")
 			}

@@ -74,9 +74,9 @@ func (x *exchange) json(reply messages.Reply, body []byte, tag bool) {
 
 // created answers 201 with the connection of a reply and where it is.
 func (x *exchange) created(reply messages.Reply, location string) {
-	body, err := connectionOf(reply)
-	if err != nil {
-		x.failWith(err)
+	body, ok := reply.Connection()
+	if !ok {
+		x.fail(messages.NewInternalError())
 		return
 	}
 	x.describe(reply, false)
@@ -91,13 +91,4 @@ func (x *exchange) location() string {
 		scheme = "https://"
 	}
 	return scheme + x.r.Host + strings.TrimSuffix(x.r.URL.EscapedPath(), "/")
-}
-
-// connectionOf is the connection inside a reply of create or retrieve.
-func connectionOf(reply messages.Reply) (json.RawMessage, error) {
-	var body struct{ Connection json.RawMessage }
-	if err := json.Unmarshal(reply.Body, &body); err != nil || body.Connection == nil {
-		return nil, errors.New("connections: a reply without a connection")
-	}
-	return body.Connection, nil
 }

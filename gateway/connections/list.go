@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,20 +31,14 @@ func (h *Handler) list(x *exchange) {
 		x.failWith(err)
 		return
 	}
-	fields := x.fields()
-	onlyIDs := false
+	fields, selector, err := x.fields()
+	if err != nil {
+		x.failWith(err)
+		return
+	}
+	onlyIDs := justID(selector)
 	if values, ok := x.query["ids-only"]; ok {
 		onlyIDs = strings.EqualFold(values[0], "true")
-	}
-	if fields != nil {
-		selector, err := messages.ParseFieldSelector(*fields)
-		if err != nil {
-			x.failWith(err)
-			return
-		}
-		if !x.query.Has("ids-only") {
-			onlyIDs = justID(selector)
-		}
 	}
 	h.execute(x, ids, func(ctx context.Context) (messages.Reply, error) {
 		return h.ask(ctx, messages.TargetConnectionIDs, ids)
@@ -71,12 +66,7 @@ func (h *Handler) list(x *exchange) {
 
 // justID reports whether a selector names the member id and nothing else.
 func justID(s *messages.FieldSelector) bool {
-	for _, p := range s.Pointers {
-		if p != "/id" {
-			return false
-		}
-	}
-	return len(s.Pointers) > 0
+	return s != nil && len(s.Pointers) > 0 && !slices.ContainsFunc(s.Pointers, func(p string) bool { return p != "/id" })
 }
 
 // listHeaders are the headers of the commands of a list: preconditions and history are about one connection.
@@ -111,8 +101,8 @@ func (h *Handler) listAll(x *exchange, ids []string, fields *string, began time.
 			out.abort(reply)
 			return
 		}
-		connection, err := connectionOf(reply)
-		if err != nil {
+		connection, ok := reply.Connection()
+		if !ok {
 			out.abort(messages.ErrorReply(messages.NewInternalError()))
 			return
 		}

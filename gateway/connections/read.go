@@ -7,27 +7,36 @@ import (
 	"hawser/messages"
 )
 
-// fields is the query parameter of that name, repeated ones joined; nil when it is absent.
-func (x *exchange) fields() *string {
+// fields is the query parameter of that name, repeated ones joined, and what it selects; nil when it is absent.
+func (x *exchange) fields() (*string, *messages.FieldSelector, error) {
 	values, ok := x.query["fields"]
 	if !ok {
-		return nil
+		return nil, nil, nil
 	}
 	text := strings.Join(values, ",")
-	return &text
+	selector, err := messages.ParseFieldSelector(text)
+	if err != nil {
+		return nil, nil, messages.NewFieldSelectorInvalid(text).About("fields")
+	}
+	return &text, selector, nil
 }
 
 // get is GET /api/2/connections/{id} (http-api.md 5.4).
 func (h *Handler) get(x *exchange) {
-	c, err := x.newCommand(about{Type: messages.RetrieveConnection, ID: x.id, Fields: x.fields()}, x.headers)
+	fields, _, err := x.fields()
+	if err != nil {
+		x.failWith(err)
+		return
+	}
+	c, err := x.newCommand(about{Type: messages.RetrieveConnection, ID: x.id, Fields: fields}, x.headers)
 	if err != nil {
 		x.failWith(err)
 		return
 	}
 	h.execute(x, c, h.asking(c), func(reply messages.Reply) {
-		body, err := connectionOf(reply)
-		if err != nil {
-			x.failWith(err)
+		body, ok := reply.Connection()
+		if !ok {
+			x.fail(messages.NewInternalError())
 			return
 		}
 		x.json(reply, body, true)

@@ -1,6 +1,7 @@
 package devops
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -8,16 +9,24 @@ import (
 	"hawser/messages"
 )
 
-// outcome is what is sent back. With a reply it is HTTP 200 and the reply, whatever the reply's own status; otherwise the
-// HTTP status is status and the body as it is (contract piggyback.md 1.7).
+// outcome is what is sent back. With replies it is HTTP 200 and the replies, whatever their own status; otherwise the HTTP
+// status is status and the body as it is (contract piggyback.md 1.7).
 type outcome struct {
-	reply  json.RawMessage
-	status int
-	body   json.RawMessage
+	replies []entry
+	status  int
+	body    json.RawMessage
 }
 
-// replied is an outcome that was collected.
-func replied(reply json.RawMessage) outcome { return outcome{reply: reply} }
+// entry is one reply that was collected, and who gave it.
+type entry struct {
+	service, instance string
+	reply             json.RawMessage
+}
+
+// replied is an outcome that was collected from one instance.
+func replied(instance string, reply json.RawMessage) outcome {
+	return outcome{replies: []entry{{service, instance, reply}}}
+}
 
 // refused is an error of the gateway itself: its HTTP status and a bare E1.
 func refused(e *messages.Error) outcome {
@@ -27,35 +36,63 @@ func refused(e *messages.Error) outcome {
 // silence is the answer when nobody replied in time.
 var silence = outcome{status: http.StatusRequestTimeout, body: json.RawMessage("null")}
 
-// around is an error before or around the target: shape E2, collected like a reply (piggyback.md 1.8).
-func (h *Handler) around(e *messages.Error) outcome {
-	payload := messages.ErrorReply(e).Body
+// around is an error before or around the target at an instance ("": this node): shape E2, collected like a reply
+// (piggyback.md 1.8).
+func (h *Handler) around(instance string, e *messages.Error) outcome {
+	instance = cmp.Or(instance, h.opts.Nodes.Instance())
 	reply, err := json.Marshal(struct {
 		Type     string          `json:"type"`
 		Status   int             `json:"status"`
 		Service  string          `json:"serviceName"`
 		Instance string          `json:"instance"`
 		Payload  json.RawMessage `json:"payload"`
-	}{"devops.responses:errorResponse", e.Status, service, h.opts.Instance, payload})
+	}{"devops.responses:errorResponse", e.Status, service, instance, messages.ErrorReply(e).Body})
 	if err != nil { // payload is JSON made by ourselves
 		return refused(messages.NewInternalError())
 	}
-	return replied(reply)
+	return replied(instance, reply)
 }
 
-// send writes the outcome in the form that the headers ask for.
-func (h *Handler) send(w http.ResponseWriter, headers messages.Headers, o outcome) {
+// form is how several replies become one body.
+type form uint8
+
+const (
+	formBare     form = iota // the first reply alone
+	formMap                  // {"<service>":{"<instance>":reply}}
+	formInstance             // {"<instance>":reply}
+)
+
+// send writes the outcome.
+func (h *Handler) send(w http.ResponseWriter, headers messages.Headers, o outcome, f form) {
 	echo(headers, w)
 	switch {
-	case o.reply == nil:
+	case len(o.replies) == 0:
 		gateway.WriteJSON(w, o.status, o.body)
 	case headers[messages.HeaderResponseRequired] == "false":
 		w.WriteHeader(http.StatusAccepted)
-	case aggregates(headers):
-		body := make([]byte, 0, len(h.prefix)+len(o.reply)+2)
-		body = append(append(append(body, h.prefix...), o.reply...), "}}"...)
-		gateway.WriteJSON(w, http.StatusOK, body)
-	default:
-		gateway.WriteJSON(w, http.StatusOK, o.reply)
+	case f == formBare:
+		gateway.WriteJSON(w, http.StatusOK, o.replies[0].reply)
+	case f == formInstance:
+		gateway.WriteJSON(w, http.StatusOK, appendInstances(nil, o.replies))
+	default: // all replies come from one service
+		body := append(appendText([]byte("{"), o.replies[0].service), ':')
+		gateway.WriteJSON(w, http.StatusOK, append(appendInstances(body, o.replies), '}'))
 	}
+}
+
+// appendInstances appends {"<instance>":reply,…}.
+func appendInstances(dst []byte, replies []entry) []byte {
+	dst = append(dst, '{')
+	for i, r := range replies {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(append(appendText(dst, r.instance), ':'), r.reply...)
+	}
+	return append(dst, '}')
+}
+
+func appendText(dst []byte, text string) []byte {
+	quoted, _ := json.Marshal(text) // a string always marshals
+	return append(dst, quoted...)
 }

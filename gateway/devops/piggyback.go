@@ -1,13 +1,16 @@
 package devops
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +26,9 @@ const service = "connectivity"
 // (contract piggyback.md 1.3).
 const defaultAsk = 10 * time.Second
 
+// purgeTopic is the one topic of the pub/sub mediator that has a subscriber (decision D15).
+const purgeTopic = messages.PurgeEntities + ":connection"
+
 // Target is a selection that exists. PerNode: every node has one and is-group-topic counts (piggyback.md 1.6); otherwise a
 // command runs once, wherever its target lives (decision D2).
 type Target struct {
@@ -32,9 +38,9 @@ type Target struct {
 
 // Options of a Handler; all are required.
 type Options struct {
-	Asker    gateway.Asker
-	Instance string   // instance id of this node
-	Targets  []Target // what exists, for the answer to an unknown selection
+	Asker   gateway.Asker
+	Nodes   gateway.Nodes
+	Targets []Target // what exists, for the answer to an unknown selection
 	// RequestTimeout is when the gateway gives up whatever the envelope says, MaxTimeout the largest timeout of a query.
 	RequestTimeout, MaxTimeout time.Duration
 	Log                        *slog.Logger
@@ -45,7 +51,7 @@ type Handler struct {
 	opts       Options
 	targets    map[string]Target
 	selections []string
-	prefix     []byte // {"connectivity":{"<instance>":
+	asks       sync.WaitGroup // of instances, which outlive their request
 }
 
 // NewHandler makes a Handler.
@@ -55,8 +61,7 @@ func NewHandler(opts Options) *Handler {
 		h.targets[t.Selection] = t
 		h.selections = append(h.selections, t.Selection)
 	}
-	name, _ := json.Marshal(opts.Instance) // a string always marshals
-	h.prefix = append(append([]byte(`{"`+service+`":{`), name...), ':')
+	h.selections = append(h.selections, messages.TargetPubSub+" with topic "+purgeTopic)
 	return h
 }
 
@@ -64,37 +69,73 @@ func NewHandler(opts Options) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	var segments [5]string
 	copy(segments[:], strings.SplitN(req.URL.Path, "/", len(segments)+1)) // "", devops, piggyback, service, instance
+	route, ok := routes[segments[2]]
 	switch {
-	case segments[2] != "piggyback":
+	case !ok:
 		gateway.WriteNotFound(w)
-	case req.Method != http.MethodPost:
-		gateway.WriteMethodNotAllowed(w, http.MethodPost)
+	case !slices.Contains(route.methods, req.Method):
+		gateway.WriteMethodNotAllowed(w, route.methods...)
 	default:
-		h.piggyback(w, req, segments[3], segments[4])
+		route.serve(h, w, req, segments[3], segments[4])
 	}
+}
+
+// routes are the paths of piggyback.md 1.1 by what follows /devops/.
+var routes = map[string]struct {
+	methods []string
+	serve   func(h *Handler, w http.ResponseWriter, req *http.Request, service, instance string)
+}{
+	"piggyback": {[]string{http.MethodPost}, (*Handler).piggyback},
+	"logging":   {[]string{http.MethodGet, http.MethodPut}, (*Handler).logging},
+	"config":    {[]string{http.MethodGet}, (*Handler).config},
+}
+
+// query reads the query parameters of a request: all of them, and those that become headers. False: it was refused.
+func (h *Handler) query(w http.ResponseWriter, req *http.Request) (url.Values, messages.Headers, bool) {
+	headers := make(messages.Headers, 8)
+	if req.URL.RawQuery == "" {
+		return nil, headers, true
+	}
+	query, err := url.ParseQuery(req.URL.RawQuery)
+	if err != nil {
+		gateway.WriteText(w, http.StatusBadRequest, "The query of "+req.URL.RequestURI()+" cannot be decoded.")
+		return nil, nil, false
+	}
+	if err := queryHeaders(query, h.opts.MaxTimeout, headers); err != nil {
+		gateway.WriteError(w, err)
+		return nil, nil, false
+	}
+	return query, headers, true
+}
+
+// readBody reads the body of a request. False: it was refused.
+func readBody(w http.ResponseWriter, req *http.Request) ([]byte, bool) {
+	text, err := gateway.ReadBody(req)
+	var answer *messages.Error
+	if errors.As(err, &answer) {
+		w.Header().Set("Connection", "close") // the rest of the body is not read
+		gateway.WriteError(w, answer)
+	}
+	return text, err == nil
+}
+
+// identify gives a request its id, which is also its correlation id if it brings none.
+func identify(headers messages.Headers) (requestID string) {
+	requestID = uuid.NewString()
+	if !headers.Has(messages.HeaderCorrelationID) {
+		headers[messages.HeaderCorrelationID] = requestID
+	}
+	return requestID
 }
 
 // piggyback is the journey of one request: query, body, envelope, headers, then execute.
 func (h *Handler) piggyback(w http.ResponseWriter, req *http.Request, pathService, pathInstance string) {
-	headers := make(messages.Headers, 8)
-	if req.URL.RawQuery != "" {
-		query, err := url.ParseQuery(req.URL.RawQuery)
-		if err != nil {
-			gateway.WriteText(w, http.StatusBadRequest, "The query of "+req.URL.RequestURI()+" cannot be decoded.")
-			return
-		}
-		if err := queryHeaders(query, h.opts.MaxTimeout, headers); err != nil {
-			gateway.WriteError(w, err)
-			return
-		}
+	_, headers, ok := h.query(w, req)
+	if !ok {
+		return
 	}
-	text, err := gateway.ReadBody(req)
-	if err != nil {
-		var answer *messages.Error
-		if errors.As(err, &answer) {
-			w.Header().Set("Connection", "close") // the rest of the body is not read
-			gateway.WriteError(w, answer)
-		}
+	text, ok := readBody(w, req)
+	if !ok {
 		return
 	}
 	e, failure := parseEnvelope(text)
@@ -105,67 +146,116 @@ func (h *Handler) piggyback(w http.ResponseWriter, req *http.Request, pathServic
 		gateway.WriteError(w, failure)
 		return
 	}
-	requestID := uuid.NewString()
-	if !headers.Has(messages.HeaderCorrelationID) {
-		headers[messages.HeaderCorrelationID] = requestID
-	}
-	if pathService != "" {
-		e.service = pathService
-	}
-	if pathInstance != "" {
-		e.instance = pathInstance
-	}
+	requestID := identify(headers)
+	e.service = cmp.Or(pathService, e.service)
+	e.instance = cmp.Or(pathInstance, e.instance)
 	o, answered := h.execute(req.Context(), e, headers, requestID)
-	if answered {
-		h.send(w, headers, o)
+	if !answered {
+		return
 	}
+	f := formBare
+	if aggregates(headers) {
+		f = formMap
+	}
+	h.send(w, headers, o, f)
 }
 
-// execute finds out who has to run the command and has it run. False: the client went away.
-func (h *Handler) execute(ctx context.Context, e envelope, headers messages.Headers, requestID string) (outcome, bool) {
+// timeout is how long a target may take; zero is refused where somebody waits for the answer (piggyback.md 1.3).
+func timeout(headers messages.Headers) (time.Duration, *messages.Error) {
 	wait := defaultAsk
 	if text, ok := headers[messages.HeaderTimeout]; ok {
 		wait, _ = messages.ParseDuration(text) // checked with the headers
 	}
-	wanted := headers[messages.HeaderResponseRequired] != "false"
-	if wait == 0 {
-		if wanted {
-			return refused(messages.NewTimeoutZero()), true
-		}
-		wait = defaultAsk // nobody asks how it went, but it still has to be done
-	}
 	switch {
-	case e.service != "" && e.service != service:
-		return refused(messages.NewServiceNotFound(e.service)), true
-	case e.instance != "" && e.instance != h.opts.Instance:
-		return refused(messages.NewInstanceNotFound(e.instance)), true
+	case wait > 0:
+		return wait, nil
+	case headers[messages.HeaderResponseRequired] != "false":
+		return 0, messages.NewTimeoutZero()
+	}
+	return defaultAsk, nil // nobody asks how it went, but it still has to be done
+}
+
+// place checks service and instance of a request (decision D5).
+func (h *Handler) place(serviceName, instance string) *messages.Error {
+	switch {
+	case serviceName != "" && serviceName != service:
+		return messages.NewServiceNotFound(serviceName)
+	case instance == "" || instance == h.opts.Nodes.Instance():
+		return nil
+	}
+	instances, member := h.opts.Nodes.Instances()
+	switch {
+	case slices.Contains(instances, instance):
+		return nil
+	case !member: // it may well be there
+		return messages.NewServiceUnavailable()
+	}
+	return messages.NewInstanceNotFound(instance)
+}
+
+// execute finds out who has to run the command and has it run. False: the client went away.
+func (h *Handler) execute(ctx context.Context, e envelope, headers messages.Headers, requestID string) (outcome, bool) {
+	wait, failure := timeout(headers)
+	if failure != nil {
+		return refused(failure), true
+	}
+	failure = h.place(e.service, e.instance)
+	switch {
+	case failure != nil:
+		return refused(failure), true
 	case e.target == messages.TargetPubSub:
-		return h.publish(e, headers), true
+		return h.publish(ctx, e, headers, requestID, wait)
 	}
 	target, ok := h.targets[e.target]
 	if !ok {
-		return h.around(messages.NewTargetNotFound(e.target, h.selections)), true
-	}
-	if target.PerNode && grouped(headers) && (e.service == "" || e.instance != "") {
-		return h.void(ctx, wait)
+		return h.around(e.instance, messages.NewTargetNotFound(e.target, h.selections)), true
 	}
 	command, err := messages.ParseCommand(e.command, headers)
-	if err != nil {
-		return h.around(asError(err)), true
+	switch {
+	case target.PerNode && grouped(headers) && (e.service == "" || e.instance != ""):
+		return h.void(ctx, wait)
+	case err != nil:
+		return h.around(e.instance, asError(err)), true
 	}
 	command.RequestID, command.Received = requestID, time.Now()
+	if target.PerNode {
+		instances, member := h.opts.Nodes.Instances()
+		switch {
+		case !messages.Spec(command.Type).TakenBy(e.target):
+			return h.around(e.instance, messages.NewNotParsable(command.Type)), true
+		case !member:
+			return refused(messages.NewServiceUnavailable()), true
+		}
+		return h.collect(ctx, h.round(e, headers, command, wait, instances))
+	}
 	if command.Type == messages.CreateConnection && command.ConnectionID == "" { // decision D8
 		command.ConnectionID = uuid.NewString()
 		command.Connection.ID = command.ConnectionID
 		command.Members = withConnectionID(command.Members, command.ConnectionID)
 	}
-	return h.ask(ctx, e.target, command, wait)
+	return h.ask(ctx, e, command, wait)
 }
 
-// ask has the command executed and says what became of it.
-func (h *Handler) ask(ctx context.Context, target string, command messages.Command, wait time.Duration) (outcome, bool) {
+// round says who answers for a target that every node has, and how many replies are waited for (piggyback.md 1.6).
+func (h *Handler) round(e envelope, headers messages.Headers, command messages.Command, wait time.Duration, instances []string) round {
+	r := round{target: e.target, command: command, wait: wait, instances: instances, expected: len(instances)}
+	switch {
+	case e.instance != "":
+		r.instances, r.expected = []string{e.instance}, 1
+	case grouped(headers):
+		r.instances = []string{h.opts.Nodes.Instance()}
+	}
+	if !aggregates(headers) {
+		r.expected = 1
+	}
+	return r
+}
+
+// ask has the command executed once and says what became of it.
+func (h *Handler) ask(ctx context.Context, e envelope, command messages.Command, wait time.Duration) (outcome, bool) {
 	asking, cancel := context.WithTimeout(ctx, min(wait, h.opts.RequestTimeout))
 	defer cancel()
+	target := e.target
 	reply, err := h.opts.Asker.Ask(asking, target, command)
 	if h.opts.Log.Enabled(ctx, slog.LevelDebug) {
 		h.opts.Log.Debug("piggyback command", "correlation_id", command.Headers[messages.HeaderCorrelationID], "connection_id", command.ConnectionID,
@@ -174,33 +264,31 @@ func (h *Handler) ask(ctx context.Context, target string, command messages.Comma
 	var failure *messages.Error
 	switch {
 	case err == nil:
-		return replied(reply.Body), true
+		return replied(cmp.Or(e.instance, h.opts.Nodes.Instance()), reply.Body), true
 	case ctx.Err() != nil:
 		return outcome{}, false
 	case errors.Is(err, context.DeadlineExceeded):
-		return h.late(target, wait), true
+		return h.late(e.instance, target, wait), true
 	case errors.Is(err, messages.ErrNoLease):
 		return refused(messages.NewServiceUnavailable()), true
 	case errors.Is(err, messages.ErrTargetNotFound):
-		return h.around(messages.NewTargetNotFound(target, h.selections)), true
+		return h.around(e.instance, messages.NewTargetNotFound(target, h.selections)), true
 	case errors.Is(err, messages.ErrNotTaken):
-		return h.around(messages.NewNotParsable(command.Type)), true
+		return h.around(e.instance, messages.NewNotParsable(command.Type)), true
 	case errors.As(err, &failure):
-		return h.around(failure), true
+		return h.around(e.instance, failure), true
 	}
 	h.opts.Log.Error("a command failed at its target", "correlation_id", command.Headers[messages.HeaderCorrelationID],
 		"connection_id", command.ConnectionID, "type", command.Type, "error", err)
-	return h.around(&messages.Error{
-		Status: http.StatusServiceUnavailable, Code: "ask.error", Message: "Asking [" + target + "] failed.", Description: "Try again.",
-	}), true
+	return h.around(e.instance, askFailed(target)), true
 }
 
 // late is the answer after a target did not answer within wait (piggyback.md 1.3, 1.7). Below the gateway's own wait it is
 // the target's failure; from there on both end together, and the gateway's end wins.
-func (h *Handler) late(target string, wait time.Duration) outcome {
+func (h *Handler) late(instance, target string, wait time.Duration) outcome {
 	switch {
 	case wait < defaultAsk:
-		return h.around(messages.NewAskError(target, wait))
+		return h.around(instance, messages.NewAskError(target, wait))
 	case wait > h.opts.RequestTimeout:
 		return refused(messages.NewCommandTimeout(h.opts.RequestTimeout))
 	}
@@ -214,15 +302,15 @@ func (h *Handler) void(ctx context.Context, wait time.Duration) (outcome, bool) 
 	defer nobody.Stop()
 	select {
 	case <-nobody.C:
-		return h.late("", wait), true
+		return h.late("", "", wait), true
 	case <-ctx.Done():
 		return outcome{}, false
 	}
 }
 
-// publish answers for the pub/sub mediator, whose topics are subscribed by nobody yet (decision D15). What cannot be parsed
-// is answered with its own HTTP status there (piggyback.md 1.7).
-func (h *Handler) publish(e envelope, headers messages.Headers) outcome {
+// publish answers for the pub/sub mediator. What cannot be parsed is answered with its own HTTP status there, replies name
+// neither service nor instance (piggyback.md 1.7), and one topic has a subscriber (decision D15).
+func (h *Handler) publish(ctx context.Context, e envelope, headers messages.Headers, requestID string, wait time.Duration) (outcome, bool) {
 	topic := headers[messages.HeaderTopic]
 	if topic == "" {
 		members(e.command, func(name string, value json.RawMessage) {
@@ -231,13 +319,22 @@ func (h *Handler) publish(e envelope, headers messages.Headers) outcome {
 			}
 		})
 	}
-	_, err := messages.ParseCommand(e.command, headers)
+	command, err := messages.ParseCommand(e.command, headers)
 	if err != nil && (topic == "" || !errors.Is(err, messages.NewNotParsable(""))) {
-		return refused(asError(err))
+		return refused(asError(err)), true
 	}
-	failure := messages.NewTargetNotFound("topic "+topic+" at "+e.target, h.selections)
-	failure.Description = "No topic has a subscriber here. " + failure.Description
-	return h.around(failure)
+	if err != nil || topic != purgeTopic || command.Type != messages.PurgeEntities || command.EntityType != "connection" {
+		return h.around(e.instance, messages.NewTargetNotFound("topic "+topic+" at "+e.target, h.selections)), true
+	}
+	if _, failure := command.PurgeIDs(); failure != nil {
+		return refused(failure), true
+	}
+	command.RequestID, command.Received = requestID, time.Now()
+	o, answered := h.ask(ctx, e, command, wait)
+	for i := range o.replies {
+		o.replies[i].service, o.replies[i].instance = "?", "?"
+	}
+	return o, answered
 }
 
 // aggregates reports whether the answer is the map of all replies (piggyback.md 1.5).

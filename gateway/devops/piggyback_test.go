@@ -47,13 +47,26 @@ func (f *target) Ask(ctx context.Context, selection string, c messages.Command) 
 	return f.reply, f.err
 }
 
+// Instance implements gateway.Nodes.
+func (f *target) Instance() string { return "i1" }
+
+// Instances implements gateway.Nodes: the node is alone.
+func (f *target) Instances() ([]string, bool) {
+	return []string{"i1"}, !errors.Is(f.err, messages.ErrNoLease)
+}
+
+// AskInstance implements gateway.Nodes.
+func (f *target) AskInstance(ctx context.Context, _, selection string, c messages.Command) (messages.Reply, error) {
+	return f.Ask(ctx, selection, c)
+}
+
 const cleanup = messages.TargetPersistenceCleanup
 
 // newAPI is the whole pipeline in front of f. Persistence cleanup stands for a target that every node has.
 func newAPI(f *target) http.Handler {
 	log := slog.New(slog.DiscardHandler)
 	h := NewHandler(Options{
-		Asker: f, Instance: "i1", Targets: []Target{{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs}, {cleanup, true}},
+		Asker: f, Nodes: f, Targets: []Target{{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs}, {cleanup, true}},
 		RequestTimeout: 60 * time.Second, MaxTimeout: 60 * time.Second, Log: log,
 	})
 	return gateway.NewAPI(1<<20, log, gateway.Route{Segment: "devops", Realm: gateway.NewRealm(gateway.RealmDevOps, "pw"), Handler: h})
@@ -691,7 +704,7 @@ func BenchmarkPiggyback(b *testing.B) {
 			"targets": []any{object{"address": "out", "qos": 1, "topics": []any{"_/_/things/live/events"}, "authorizationContext": []any{"plant:ingest"}}},
 		}})
 	log := slog.New(slog.DiscardHandler)
-	h := NewHandler(Options{Asker: instant{}, Instance: "i1", Targets: []Target{{Selection: shards}}, RequestTimeout: time.Minute, MaxTimeout: time.Minute, Log: log})
+	h := NewHandler(Options{Asker: instant{}, Nodes: &target{}, Targets: []Target{{Selection: shards}}, RequestTimeout: time.Minute, MaxTimeout: time.Minute, Log: log})
 	api := gateway.NewAPI(1<<20, log, gateway.Route{Segment: "devops", Realm: gateway.NewRealm(gateway.RealmDevOps, "pw"), Handler: h})
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hawser/gateway"
+	"hawser/messages"
 )
 
 // Info is what never changes of a process (contract http-api.md 10.2). Of another node only service, address and instance
@@ -112,6 +113,21 @@ func (v *Views) Overall() http.Handler {
 func (v *Views) process() StatusInfo {
 	store := v.store.get(time.Now(), probeEvery, func() StatusInfo { return persistence(context.Background(), v.Persistence, v.Timeout) })
 	return composite("", store)
+}
+
+// Reply is the health of this process as healthCheckingActor answers it: a bare status object (contract piggyback.md 2.1).
+func (v *Views) Reply() messages.Reply {
+	health := v.process()
+	reply := messages.Reply{Status: http.StatusOK}
+	if !health.Healthy() {
+		reply.Status = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(health)
+	if err != nil { // texts only
+		return messages.ErrorReply(messages.NewInternalError())
+	}
+	reply.Body = body
+	return reply
 }
 
 // roles is the health of the cluster: the roles that must be there, and each member of each. Another member is as healthy

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hawser/messages"
@@ -42,12 +43,12 @@ func NewSet(c *messages.Connection, limits Limits) (*Set, error) {
 		s.mappers[id] = d
 	}
 	for i := range c.Sources {
-		if err := s.checkUse(c.Sources[i].PayloadMapping, "source "+strings.Join(c.Sources[i].Addresses, ";")); err != nil {
+		if err := s.checkUse(c.Sources[i].PayloadMapping, "source "+strings.Join(c.Sources[i].Addresses, ";"), "/sources/"+strconv.Itoa(i)+"/payloadMapping"); err != nil {
 			return nil, err
 		}
 	}
 	for i := range c.Targets {
-		if err := s.checkUse(c.Targets[i].PayloadMapping, "target "+c.Targets[i].Address); err != nil {
+		if err := s.checkUse(c.Targets[i].PayloadMapping, "target "+c.Targets[i].Address, "/targets/"+strconv.Itoa(i)+"/payloadMapping"); err != nil {
 			return nil, err
 		}
 	}
@@ -63,10 +64,10 @@ func Check(c *messages.Connection, limits Limits) error {
 
 func invalidDefinition(id string, cause error) error {
 	return messages.NewConfigurationInvalid(fmt.Sprintf("The mapping definition '%s' cannot be used: %v.", id, cause),
-		"Check the mapping engine and its options.")
+		"Check the mapping engine and its options.").About("/mappingDefinitions/" + id)
 }
 
-func (s *Set) checkUse(ids []string, user string) error {
+func (s *Set) checkUse(ids []string, user, place string) error {
 	for _, id := range ids {
 		d, ok := s.mappers[id]
 		if ok && d.unusable == "" {
@@ -84,7 +85,7 @@ func (s *Set) checkUse(ids []string, user string) error {
 		}
 		return messages.NewConfigurationInvalid(
 			fmt.Sprintf("The mapper '%s' of %s could not be loaded: %s.", id, user, why),
-			"The mappers that can be used are: "+strings.Join(known, ", ")+".")
+			"The mappers that can be used are: "+strings.Join(known, ", ")+".").About(place)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func amqp10HMAC(_ *Rules, c *messages.Connection) error {
 	}
 	var parameters map[string]any
 	if err := json.Unmarshal(k.Parameters, &parameters); err != nil {
-		return invalid("The HMAC parameters of connection '%s' are not an object.", c.ID)
+		return invalid("/credentials/parameters", "The HMAC parameters of connection '%s' are not an object.", c.ID)
 	}
 	var missing []string
 	for _, name := range hmacParameters[k.Algorithm] {
@@ -31,7 +31,7 @@ func amqp10HMAC(_ *Rules, c *messages.Connection) error {
 		}
 	}
 	if len(missing) > 0 {
-		return invalid("The HMAC algorithm '%s' needs the parameters %s.", k.Algorithm, strings.Join(missing, ", "))
+		return invalid("/credentials/parameters", "The HMAC algorithm '%s' needs the parameters %s.", k.Algorithm, strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ const (
 func pemInvalid(pointer, label string) error {
 	return messages.NewConfigurationInvalid(
 		fmt.Sprintf("The value of %s is not valid PEM of a %s.", pointer, strings.ToLower(label)),
-		fmt.Sprintf("It has to be enclosed in '-----BEGIN %s-----' and '-----END %[1]s-----'.", label))
+		fmt.Sprintf("It has to be enclosed in '-----BEGIN %s-----' and '-----END %[1]s-----'.", label)).About(pointer)
 }
 
 // certificates is V09: what can be checked of certificates and keys without a connection. A client certificate without
@@ -50,7 +50,7 @@ func certificates(_ *Rules, c *messages.Connection) error {
 	}
 	public, ok := certificates[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(key.Public()) {
-		return messages.NewConnectionUnavailable(c.ID)
+		return messages.NewConnectionUnavailable(c.ID).About("/credentials")
 	}
 	return nil
 }
@@ -91,15 +91,15 @@ func hosts(r *Rules, c *messages.Connection) error {
 	if c.Type == messages.TypeHono || c.URI.Host == "" {
 		return nil
 	}
-	return host(r, c.URI.Host)
+	return host(r, "/uri", c.URI.Host)
 }
 
-func host(r *Rules, name string) error {
+func host(r *Rules, place, name string) error {
 	if r.Host == nil {
 		return nil
 	}
 	if err := r.Host(name); err != nil {
-		return invalid("The configured host '%s' is blocked or invalid: %v.", name, err)
+		return invalid(place, "The configured host '%s' is blocked or invalid: %v.", name, err)
 	}
 	return nil
 }
@@ -111,33 +111,33 @@ func tunnel(r *Rules, c *messages.Connection) error {
 		return nil
 	}
 	if c.Type == messages.TypeKafka {
-		return invalid("An SSH tunnel is not available for connections of type %s.", c.Type)
+		return invalid("/sshTunnel", "An SSH tunnel is not available for connections of type %s.", c.Type)
 	}
 	uri, err := messages.ParseURI(t.URI)
 	switch {
 	case err != nil || uri.Host == "":
-		return invalid("The URI '%s' of the SSH tunnel is not valid.", messages.MaskURI(t.URI))
+		return invalid("/sshTunnel/uri", "The URI '%s' of the SSH tunnel is not valid.", messages.MaskURI(t.URI))
 	case uri.Scheme != "ssh":
-		return invalid("The URI '%s' of the SSH tunnel has the scheme '%s', it has to be 'ssh'.", uri, uri.Scheme)
+		return invalid("/sshTunnel/uri", "The URI '%s' of the SSH tunnel has the scheme '%s', it has to be 'ssh'.", uri, uri.Scheme)
 	}
-	if err := host(r, uri.Host); err != nil {
+	if err := host(r, "/sshTunnel/uri", uri.Host); err != nil {
 		return err
 	}
 	switch k := t.Credentials; {
 	case k.Type == messages.CredentialsPlain && k.Username == "":
-		return invalid("The SSH tunnel has an empty username.")
+		return invalid("/sshTunnel/credentials/username", "The SSH tunnel has an empty username.")
 	case k.Type == messages.CredentialsPlain && k.Password == "":
-		return invalid("The SSH tunnel has an empty password.")
+		return invalid("/sshTunnel/credentials/password", "The SSH tunnel has an empty password.")
 	case k.Type == messages.CredentialsPlain:
 	case k.Type != messages.CredentialsPublicKey:
-		return invalid("The SSH tunnel has credentials of the type '%s', it has to be '%s' or '%s'.", k.Type, messages.CredentialsPlain, messages.CredentialsPublicKey)
+		return invalid("/sshTunnel/credentials/type", "The SSH tunnel has credentials of the type '%s', it has to be '%s' or '%s'.", k.Type, messages.CredentialsPlain, messages.CredentialsPublicKey)
 	case !isRSA(parsePrivateKey(k.PrivateKey)):
-		return pemInvalid("/credentials/privateKey", pemPrivateKey)
+		return pemInvalid("/sshTunnel/credentials/privateKey", pemPrivateKey)
 	case !isRSAPublic(k.PublicKey):
-		return pemInvalid("/credentials/publicKey", pemPublicKey)
+		return pemInvalid("/sshTunnel/credentials/publicKey", pemPublicKey)
 	}
 	if t.ValidateHost && len(t.KnownHosts) == 0 {
-		return invalid("The SSH tunnel validates its host and knows none: knownHosts is empty.")
+		return invalid("/sshTunnel/knownHosts", "The SSH tunnel validates its host and knows none: knownHosts is empty.")
 	}
 	return nil
 }
@@ -164,11 +164,11 @@ func hmacCredentials(r *Rules, c *messages.Connection) error {
 	case k == nil || k.Type != messages.CredentialsHMAC:
 		return nil
 	case !slices.Contains(hmacTypes, c.Type):
-		return invalid("HMAC credentials are for connections of the types %v, not for %s.", hmacTypes, c.Type)
+		return invalid("/credentials/type", "HMAC credentials are for connections of the types %v, not for %s.", hmacTypes, c.Type)
 	case c.URI.HasUserInfo:
-		return invalid("The connection has both HMAC credentials and a user in its URI, only one of them can be used.")
+		return invalid("/uri", "The connection has both HMAC credentials and a user in its URI, only one of them can be used.")
 	case !slices.Contains(r.HMACAlgorithms, k.Algorithm):
-		return invalid("The HMAC algorithm '%s' is not supported, the algorithms are %s.", k.Algorithm, strings.Join(r.HMACAlgorithms, ", "))
+		return invalid("/credentials/algorithm", "The HMAC algorithm '%s' is not supported, the algorithms are %s.", k.Algorithm, strings.Join(r.HMACAlgorithms, ", "))
 	}
 	return nil
 }
@@ -183,17 +183,17 @@ func oauthCredentials(r *Rules, c *messages.Connection) error {
 		return nil
 	}
 	if c.Type != messages.TypeHTTPPush {
-		return invalid("Credentials of the type %s are for connections of the type %s, not for %s.", k.Type, messages.TypeHTTPPush, c.Type)
+		return invalid("/credentials/type", "Credentials of the type %s are for connections of the type %s, not for %s.", k.Type, messages.TypeHTTPPush, c.Type)
 	}
 	endpoint, err := url.Parse(k.TokenEndpoint)
 	if err != nil || endpoint.Hostname() == "" || endpoint.Scheme != "http" && endpoint.Scheme != "https" {
-		return invalid("The token endpoint '%s' is not a URL.", messages.MaskURI(k.TokenEndpoint))
+		return invalid("/credentials/tokenEndpoint", "The token endpoint '%s' is not a URL.", messages.MaskURI(k.TokenEndpoint))
 	}
-	if err := host(r, endpoint.Hostname()); err != nil {
+	if err := host(r, "/credentials/tokenEndpoint", endpoint.Hostname()); err != nil {
 		return err
 	}
 	if !scopes.MatchString(k.RequestedScopes) {
-		return invalid("The requested scopes '%s' are not a list of scopes separated by single blanks.", k.RequestedScopes)
+		return invalid("/credentials/requestedScopes", "The requested scopes '%s' are not a list of scopes separated by single blanks.", k.RequestedScopes)
 	}
 	return nil
 }

@@ -1,26 +1,40 @@
 package validation
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hawser/messages"
 	"hawser/messages/rql"
 )
 
-// invalid is the error CFG of the contract.
-func invalid(format string, args ...any) error {
-	return messages.NewConfigurationInvalid(fmt.Sprintf(format, args...), "")
+// invalid is the error CFG of the contract; place is the JSON pointer to what it is about.
+func invalid(place, format string, args ...any) error {
+	return messages.NewConfigurationInvalid(fmt.Sprintf(format, args...), "").About(place)
 }
+
+// about adds the place to an error that another package made.
+func about(place string, err error) error {
+	var e *messages.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return e.About(place)
+}
+
+func sourceAt(i int) string { return "/sources/" + strconv.Itoa(i) }
+func targetAt(i int) string { return "/targets/" + strconv.Itoa(i) }
 
 func limits(r *Rules, c *messages.Connection) error {
 	if n := len(c.Sources); n > r.MaxSources {
-		return invalid("The connection '%s' has %d sources, the limit is %d.", c.ID, n, r.MaxSources)
+		return invalid("/sources", "The connection '%s' has %d sources, the limit is %d.", c.ID, n, r.MaxSources)
 	}
 	if n := len(c.Targets); n > r.MaxTargets {
-		return invalid("The connection '%s' has %d targets, the limit is %d.", c.ID, n, r.MaxTargets)
+		return invalid("/targets", "The connection '%s' has %d targets, the limit is %d.", c.ID, n, r.MaxTargets)
 	}
 	return nil
 }
@@ -28,10 +42,10 @@ func limits(r *Rules, c *messages.Connection) error {
 func sourceAddresses(_ *Rules, c *messages.Connection) error {
 	for i, s := range c.Sources {
 		if len(s.Addresses) == 0 {
-			return invalid("Source %d of connection '%s' has no address.", i, c.ID)
+			return invalid(sourceAt(i)+"/addresses", "Source %d of connection '%s' has no address.", i, c.ID)
 		}
 		if slices.Contains(s.Addresses, "") {
-			return invalid("Source %d of connection '%s' has an empty address.", i, c.ID)
+			return invalid(sourceAt(i)+"/addresses", "Source %d of connection '%s' has an empty address.", i, c.ID)
 		}
 	}
 	return nil
@@ -40,20 +54,20 @@ func sourceAddresses(_ *Rules, c *messages.Connection) error {
 func targetAddresses(_ *Rules, c *messages.Connection) error {
 	for i, t := range c.Targets {
 		if t.Address == "" {
-			return invalid("Target %d of connection '%s' has an empty address.", i, c.ID)
+			return invalid(targetAt(i)+"/address", "Target %d of connection '%s' has an empty address.", i, c.ID)
 		}
 	}
 	return nil
 }
 
 func filters(_ *Rules, c *messages.Connection) error {
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
 		for _, topic := range t.Topics {
 			if topic.Filter == "" {
 				continue
 			}
 			if _, err := rql.Parse(topic.Filter); err != nil {
-				return err
+				return about(targetAt(i)+"/topics", err)
 			}
 		}
 	}
@@ -61,14 +75,14 @@ func filters(_ *Rules, c *messages.Connection) error {
 }
 
 func mapperLimits(r *Rules, c *messages.Connection) error {
-	for _, s := range c.Sources {
+	for i, s := range c.Sources {
 		if n := len(s.PayloadMapping); n > r.MaxSourceMappers {
-			return invalid("The source with the addresses %s has %d payload mappers, the limit is %d.", strings.Join(s.Addresses, ", "), n, r.MaxSourceMappers)
+			return invalid(sourceAt(i)+"/payloadMapping", "The source with the addresses %s has %d payload mappers, the limit is %d.", strings.Join(s.Addresses, ", "), n, r.MaxSourceMappers)
 		}
 	}
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
 		if n := len(t.PayloadMapping); n > r.MaxTargetMappers {
-			return invalid("The target with the address %s has %d payload mappers, the limit is %d.", t.Address, n, r.MaxTargetMappers)
+			return invalid(targetAt(i)+"/payloadMapping", "The target with the address %s has %d payload mappers, the limit is %d.", t.Address, n, r.MaxTargetMappers)
 		}
 	}
 	return nil
@@ -90,33 +104,33 @@ const liveResponse = "live-response"
 
 func labels(_ *Rules, c *messages.Connection) error {
 	prefix := c.ID + ":"
-	check := func(label string) error {
+	check := func(place, label string) error {
 		if strings.HasPrefix(ResolveLabel(label, c.ID), prefix) {
 			return nil
 		}
-		return messages.NewLabelInvalid(label, fmt.Sprintf("It has to start with '%s', the id of the connection.", prefix))
+		return messages.NewLabelInvalid(label, fmt.Sprintf("It has to start with '%s', the id of the connection.", prefix)).About(place)
 	}
-	for _, s := range c.Sources {
+	for i, s := range c.Sources {
 		for _, label := range s.DeclaredAcks {
-			if err := check(label); err != nil {
+			if err := check(sourceAt(i)+"/declaredAcks", label); err != nil {
 				return err
 			}
 		}
 	}
-	var issued []string
-	for _, t := range c.Targets {
+	issued := make([]string, len(c.Targets)) // "": none that has to be unique
+	for i, t := range c.Targets {
 		label := t.IssuedAcknowledgementLabel
 		if label == "" || label == liveResponse {
 			continue
 		}
-		if err := check(label); err != nil {
+		if err := check(targetAt(i)+"/issuedAcknowledgementLabel", label); err != nil {
 			return err
 		}
-		issued = append(issued, ResolveLabel(label, c.ID))
+		issued[i] = ResolveLabel(label, c.ID)
 	}
 	for i, label := range issued {
-		if slices.Contains(issued[:i], label) {
-			return messages.NewLabelNotUnique(label)
+		if label != "" && slices.Contains(issued[:i], label) {
+			return messages.NewLabelNotUnique(label).About(targetAt(i) + "/issuedAcknowledgementLabel")
 		}
 	}
 	return nil
@@ -136,11 +150,11 @@ var diversionTypes = []string{"response", "error", "nack"}
 
 // diversion is V15; V15d comes first.
 func diversion(_ *Rules, c *messages.Connection) error {
-	for _, s := range c.Sources {
+	for i, s := range c.Sources {
 		if c.SpecificConfig[diversionSource] == diversionEnabled {
 			for _, typ := range fields(s.HeaderMapping[divertTypes]) {
 				if !slices.Contains(diversionTypes, typ) {
-					return invalid("The header mapping '%s' holds the response type '%s', it may hold %s.", divertTypes, typ, strings.Join(diversionTypes, ", "))
+					return invalid(sourceAt(i)+"/headerMapping/"+divertTypes, "The header mapping '%s' holds the response type '%s', it may hold %s.", divertTypes, typ, strings.Join(diversionTypes, ", "))
 				}
 			}
 		}
@@ -148,11 +162,11 @@ func diversion(_ *Rules, c *messages.Connection) error {
 		switch {
 		case !ok:
 		case strings.TrimSpace(id) == "":
-			return invalid("The header mapping '%s' is empty, it has to be a connection id.", divertTo)
+			return invalid(sourceAt(i)+"/headerMapping/"+divertTo, "The header mapping '%s' is empty, it has to be a connection id.", divertTo)
 		case id == c.ID:
-			return invalid("The header mapping '%s' names the connection '%s' itself.", divertTo, c.ID)
+			return invalid(sourceAt(i)+"/headerMapping/"+divertTo, "The header mapping '%s' names the connection '%s' itself.", divertTo, c.ID)
 		case !messages.ValidID(id):
-			return invalid("The header mapping '%s' holds '%s', which is no connection id.", divertTo, id)
+			return invalid(sourceAt(i)+"/headerMapping/"+divertTo, "The header mapping '%s' holds '%s', which is no connection id.", divertTo, id)
 		}
 	}
 	if c.SpecificConfig[diversionTarget] != diversionEnabled {
@@ -160,12 +174,12 @@ func diversion(_ *Rules, c *messages.Connection) error {
 	}
 	for _, id := range fields(c.SpecificConfig[authorizedIDs]) {
 		if !messages.ValidID(id) {
-			return messages.NewIDInvalid(id)
+			return messages.NewIDInvalid(id).About("/specificConfig/" + authorizedIDs)
 		}
 	}
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
 		if len(t.Topics) > 0 {
-			return invalid("The connection '%s' is a target of diverted responses: its targets must not have topics.", c.ID)
+			return invalid(targetAt(i)+"/topics", "The connection '%s' is a target of diverted responses: its targets must not have topics.", c.ID)
 		}
 	}
 	return nil

@@ -20,19 +20,20 @@ var httpMethods = []string{
 // httpNoSources is V28a.
 func httpNoSources(_ *Rules, c *messages.Connection) error {
 	if len(c.Sources) > 0 {
-		return invalid("Connections of type %s cannot have sources.", c.Type)
+		return invalid("/sources", "Connections of type %s cannot have sources.", c.Type)
 	}
 	return nil
 }
 
 // httpTarget is V28b and V28c.
-func httpTarget(_ *Rules, _ *messages.Connection, t *messages.Target) error {
+func httpTarget(_ *Rules, c *messages.Connection, i int) error {
+	t := &c.Targets[i]
 	verb, _, found := strings.Cut(t.Address, ":")
 	if !found {
-		return invalid("The target address '%s' is not <verb>:<path>.", t.Address)
+		return invalid(targetAt(i)+"/address", "The target address '%s' is not <verb>:<path>.", t.Address)
 	}
 	if !slices.Contains(httpVerbs, verb) {
-		return invalid("The method '%s' of a target address is not supported, the methods are %s.", verb, strings.Join(httpVerbs, ", "))
+		return invalid(targetAt(i)+"/address", "The method '%s' of a target address is not supported, the methods are %s.", verb, strings.Join(httpVerbs, ", "))
 	}
 	return nil
 }
@@ -44,7 +45,7 @@ func httpTokenEndpoint(r *Rules, c *messages.Connection) error {
 		return nil
 	}
 	if !strings.HasPrefix(strings.ToLower(k.TokenEndpoint), "https:") {
-		return invalid("The token endpoint '%s' does not use https.", messages.MaskURI(k.TokenEndpoint))
+		return invalid("/credentials/tokenEndpoint", "The token endpoint '%s' does not use https.", messages.MaskURI(k.TokenEndpoint))
 	}
 	return nil
 }
@@ -55,26 +56,26 @@ func httpSpecificConfig(r *Rules, c *messages.Connection) error {
 	if text, ok := s["parallelism"]; ok {
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil {
-			return unexpected(c, "The value '%s' of 'parallelism' is not an integer.", text)
+			return unexpected(c, "/specificConfig/parallelism", "The value '%s' of 'parallelism' is not an integer.", text)
 		}
 		if n <= 0 {
-			return invalid("The value '%d' of 'parallelism' is not greater than 0.", n)
+			return invalid("/specificConfig/parallelism", "The value '%d' of 'parallelism' is not greater than 0.", n)
 		}
 	}
 	if methods, ok := s["omitRequestBody"]; ok && methods != "" {
 		for method := range strings.SplitSeq(methods, ",") {
 			if !slices.Contains(httpMethods, strings.TrimSpace(method)) {
-				return invalid("The value '%s' of 'omitRequestBody' holds '%s', which is not an HTTP method.", methods, method)
+				return invalid("/specificConfig/omitRequestBody", "The value '%s' of 'omitRequestBody' holds '%s', which is not an HTTP method.", methods, method)
 			}
 		}
 	}
 	if text, ok := s["idleTimeout"]; ok {
 		timeout, err := messages.ParseConfigDuration(text)
 		if err != nil {
-			return unexpected(c, "The value '%s' of 'idleTimeout' is not a duration.", text)
+			return unexpected(c, "/specificConfig/idleTimeout", "The value '%s' of 'idleTimeout' is not a duration.", text)
 		}
 		if timeout < 0 || timeout > r.RequestTimeout {
-			return invalid("The value '%s' of 'idleTimeout' is not within 0 to %s.", text, r.RequestTimeout)
+			return invalid("/specificConfig/idleTimeout", "The value '%s' of 'idleTimeout' is not within 0 to %s.", text, r.RequestTimeout)
 		}
 	}
 	return nil

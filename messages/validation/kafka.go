@@ -25,11 +25,11 @@ func kafkaSource(_ *Rules, c *messages.Connection, i int) error {
 	s := &c.Sources[i]
 	for _, address := range s.Addresses {
 		if !validKafkaTopic(address) {
-			return invalid("The address '%s' of source %d is not the name of a topic.", address, i)
+			return invalid(sourceAt(i)+"/addresses", "The address '%s' of source %d is not the name of a topic.", address, i)
 		}
 	}
 	if s.QoS != nil && !qosValid(s.QoS, 1) {
-		return invalid("Source %d of connection '%s' has the qos %d, it has to be 0 or 1.", i, c.ID, *s.QoS)
+		return invalid(sourceAt(i)+"/qos", "Source %d of connection '%s' has the qos %d, it has to be 0 or 1.", i, c.ID, *s.QoS)
 	}
 	return nil
 }
@@ -39,26 +39,27 @@ func kafkaSource(_ *Rules, c *messages.Connection, i int) error {
 var expression = regexp.MustCompile(`\{\{.*?\}\}|\$\{.*?\}`)
 
 // kafkaTarget is V27a and V27b: topic, topic/key or topic#partition; "/" wins over "#".
-func kafkaTarget(_ *Rules, c *messages.Connection, t *messages.Target) error {
+func kafkaTarget(_ *Rules, c *messages.Connection, i int) error {
+	t, place := &c.Targets[i], targetAt(i)+"/address"
 	address := expression.ReplaceAllString(t.Address, "0")
 	if topic, key, found := strings.Cut(address, "/"); found {
 		switch {
 		case !validKafkaTopic(topic):
-			return invalid("The topic of the target address '%s' is not valid.", t.Address)
+			return invalid(place, "The topic of the target address '%s' is not valid.", t.Address)
 		case key == "":
-			return invalid("The key of the target address '%s' is empty.", t.Address)
+			return invalid(place, "The key of the target address '%s' is empty.", t.Address)
 		}
 		return nil
 	}
 	topic, partition, found := strings.Cut(address, "#")
 	if !validKafkaTopic(topic) {
-		return invalid("The topic of the target address '%s' is not valid.", t.Address)
+		return invalid(place, "The topic of the target address '%s' is not valid.", t.Address)
 	}
 	if !found {
 		return nil
 	}
 	if _, err := strconv.ParseInt(partition, 10, 32); err != nil {
-		return invalid("The partition '%s' of the target address '%s' is not an integer.", partition, t.Address)
+		return invalid(place, "The partition '%s' of the target address '%s' is not an integer.", partition, t.Address)
 	}
 	return nil
 }
@@ -75,21 +76,21 @@ func kafkaSpecificConfig(_ *Rules, c *messages.Connection) error {
 	s := c.SpecificConfig
 	servers := s["bootstrapServers"]
 	if strings.TrimSpace(servers) == "" {
-		return invalid("The connection '%s' lacks 'bootstrapServers' in its specific config.", c.ID)
+		return invalid("/specificConfig/bootstrapServers", "The connection '%s' lacks 'bootstrapServers' in its specific config.", c.ID)
 	}
 	for server := range strings.SplitSeq(servers, ",") {
 		if server = strings.TrimSpace(server); !validServer(server) {
-			return invalid("The value '%s' in 'bootstrapServers' is not <host>:<port>.", messages.MaskURI(server))
+			return invalid("/specificConfig/bootstrapServers", "The value '%s' in 'bootstrapServers' is not <host>:<port>.", messages.MaskURI(server))
 		}
 	}
 	if mechanism, ok := s["saslMechanism"]; ok && c.URI.HasUserInfo && !slices.Contains(saslMechanisms, strings.ToLower(mechanism)) {
-		return invalid("The value '%s' of 'saslMechanism' is not supported, the mechanisms are %s.", mechanism, strings.Join(saslMechanisms, ", "))
+		return invalid("/specificConfig/saslMechanism", "The value '%s' of 'saslMechanism' is not supported, the mechanisms are %s.", mechanism, strings.Join(saslMechanisms, ", "))
 	}
 	if len(c.Sources) == 0 {
 		return nil
 	}
 	if group, ok := s["groupId"]; ok {
-		if err := (&placeholders{prefixes: []string{"connection"}}).check(group, "'groupId'"); err != nil {
+		if err := (&placeholders{prefixes: []string{"connection"}}).check(group, "/specificConfig/groupId"); err != nil {
 			return err
 		}
 		template, err := placeholder.Compile(group)
@@ -101,11 +102,11 @@ func kafkaSpecificConfig(_ *Rules, c *messages.Connection) error {
 		}))
 		// A connection id may hold colons, which a group must not: that is told here, not by the broker.
 		if !kafkaGroup.MatchString(resolved) {
-			return invalid("The value '%s' of 'groupId' may hold letters, digits, '.', '_' and '-' only.", group)
+			return invalid("/specificConfig/groupId", "The value '%s' of 'groupId' may hold letters, digits, '.', '_' and '-' only.", group)
 		}
 	}
 	if reset, ok := s["consumerOffsetReset"]; ok && !slices.Contains(offsetResets, strings.ToLower(reset)) {
-		return invalid("The value '%s' of 'consumerOffsetReset' is not supported, it has to be one of %s.", reset, strings.Join(offsetResets, ", "))
+		return invalid("/specificConfig/consumerOffsetReset", "The value '%s' of 'consumerOffsetReset' is not supported, it has to be one of %s.", reset, strings.Join(offsetResets, ", "))
 	}
 	return nil
 }

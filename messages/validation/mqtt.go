@@ -40,7 +40,7 @@ func validFilter(s string) bool {
 // mqttAddressesOneClient is V18 and V19.
 func mqttAddressesOneClient(r *Rules, c *messages.Connection) error {
 	if c.ClientCount > 1 {
-		return invalid("The client count %d of connection '%s' is not possible, connections of type %s have one client.", c.ClientCount, c.ID, c.Type)
+		return invalid("/clientCount", "The client count %d of connection '%s' is not possible, connections of type %s have one client.", c.ClientCount, c.ID, c.Type)
 	}
 	return mqttAddresses(r, c)
 }
@@ -50,13 +50,13 @@ func mqttAddresses(_ *Rules, c *messages.Connection) error {
 	for i, s := range c.Sources {
 		for _, address := range s.Addresses {
 			if !validFilter(address) {
-				return invalid("The address '%s' of source %d is not a topic filter.", address, i)
+				return invalid(sourceAt(i)+"/addresses", "The address '%s' of source %d is not a topic filter.", address, i)
 			}
 		}
 	}
-	for _, t := range c.Targets {
+	for i, t := range c.Targets {
 		if !validTopic(t.Address) {
-			return invalid("The target address '%s' is not a topic.", t.Address)
+			return invalid(targetAt(i)+"/address", "The target address '%s' is not a topic.", t.Address)
 		}
 	}
 	return nil
@@ -65,7 +65,7 @@ func mqttAddresses(_ *Rules, c *messages.Connection) error {
 // mqttSource is V20 for a source.
 func mqttSource(_ *Rules, c *messages.Connection, i int) error {
 	if qos := c.Sources[i].QoS; !qosValid(qos, 2) {
-		return invalid("Source %d of connection '%s' has the qos %s, it has to be 0, 1 or 2.", i, c.ID, qosText(qos))
+		return invalid(sourceAt(i)+"/qos", "Source %d of connection '%s' has the qos %s, it has to be 0, 1 or 2.", i, c.ID, qosText(qos))
 	}
 	return nil
 }
@@ -76,15 +76,16 @@ func mqtt3Source(r *Rules, c *messages.Connection, i int) error {
 		return err
 	}
 	if n := c.Sources[i].ConsumerCount; n > 1 {
-		return invalid("Source %d of connection '%s' has the consumer count %d, sources of type %s have one consumer.", i, c.ID, n, c.Type)
+		return invalid(sourceAt(i)+"/consumerCount", "Source %d of connection '%s' has the consumer count %d, sources of type %s have one consumer.", i, c.ID, n, c.Type)
 	}
 	return nil
 }
 
 // mqttTarget is V20 for a target.
-func mqttTarget(_ *Rules, c *messages.Connection, t *messages.Target) error {
+func mqttTarget(_ *Rules, c *messages.Connection, i int) error {
+	t := &c.Targets[i]
 	if !qosValid(t.QoS, 2) {
-		return invalid("The target with the address '%s' of connection '%s' has the qos %s, it has to be 0, 1 or 2.", t.Address, c.ID, qosText(t.QoS))
+		return invalid(targetAt(i)+"/qos", "The target with the address '%s' of connection '%s' has the qos %s, it has to be 0, 1 or 2.", t.Address, c.ID, qosText(t.QoS))
 	}
 	return nil
 }
@@ -93,10 +94,10 @@ func mqttTarget(_ *Rules, c *messages.Connection, t *messages.Target) error {
 var mqttKeys = []string{"mqtt.topic", "mqtt.qos", "mqtt.retain"}
 
 // mqttHeaderKeys is V22.
-func mqttHeaderKeys(_ *Rules, c *messages.Connection, headers map[string]string) error {
+func mqttHeaderKeys(c *messages.Connection, place string, headers map[string]string) error {
 	for _, key := range sortedKeys(headers) {
 		if !slices.Contains(mqttKeys, key) {
-			return invalid("The key '%s' is not possible in a header mapping of type %s, the keys are %s.", key, c.Type, strings.Join(mqttKeys, ", "))
+			return invalid(place+"/"+key, "The key '%s' is not possible in a header mapping of type %s, the keys are %s.", key, c.Type, strings.Join(mqttKeys, ", "))
 		}
 	}
 	return nil
@@ -106,20 +107,20 @@ func mqttHeaderKeys(_ *Rules, c *messages.Connection, headers map[string]string)
 func mqttSpecificConfig(_ *Rules, c *messages.Connection) error {
 	if topic, ok := c.SpecificConfig["lastWillTopic"]; ok {
 		if !validTopic(topic) {
-			return invalid("The value '%s' of 'lastWillTopic' is not a topic.", topic)
+			return invalid("/specificConfig/lastWillTopic", "The value '%s' of 'lastWillTopic' is not a topic.", topic)
 		}
 		if qos, err := strconv.Atoi(c.SpecificConfig["lastWillQos"]); err == nil && !qosValid(&qos, 2) {
-			return invalid("The value '%d' of 'lastWillQos' is not a qos, it has to be 0, 1 or 2.", qos)
+			return invalid("/specificConfig/lastWillQos", "The value '%d' of 'lastWillQos' is not a qos, it has to be 0, 1 or 2.", qos)
 		}
 	}
 	if text, ok := c.SpecificConfig["keepAlive"]; ok {
 		keepAlive, err := messages.ParseConfigDuration(text)
 		if err != nil {
-			return unexpected(c, "The value '%s' of 'keepAlive' is not a duration.", text)
+			return unexpected(c, "/specificConfig/keepAlive", "The value '%s' of 'keepAlive' is not a duration.", text)
 		}
 		const most = 65535 * time.Second
 		if keepAlive < 0 || keepAlive.Truncate(time.Second) > most {
-			return invalid("The value '%s' of 'keepAlive' is not within 0 to %d seconds.", text, most/time.Second)
+			return invalid("/specificConfig/keepAlive", "The value '%s' of 'keepAlive' is not within 0 to %d seconds.", text, most/time.Second)
 		}
 	}
 	return nil

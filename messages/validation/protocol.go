@@ -26,11 +26,11 @@ type protocol struct {
 	replyHeaders       *placeholders
 
 	// Further rules, each before the placeholders of its place. Nil: none.
-	first    rule                                                              // right after the scheme
-	source   func(r *Rules, c *messages.Connection, i int) error               // for each source
-	target   func(r *Rules, c *messages.Connection, t *messages.Target) error  // for each target
-	headers  func(r *Rules, c *messages.Connection, h map[string]string) error // of targets and reply targets
-	specific []rule                                                            // specificConfig and credentials, last
+	first    rule                                                                        // right after the scheme
+	source   func(r *Rules, c *messages.Connection, i int) error                         // for each source
+	target   func(r *Rules, c *messages.Connection, i int) error                         // for each target
+	headers  func(c *messages.Connection, place string, headers map[string]string) error // of targets and reply targets
+	specific []rule                                                                      // specificConfig and credentials, last
 }
 
 // set are the placeholders that addresses and header mappings may use, except where the table says otherwise.
@@ -100,7 +100,7 @@ func (p protocol) validate(r *Rules, c *messages.Connection) error {
 		}
 	}
 	for i := range c.Targets {
-		if err := p.validateTarget(r, c, &c.Targets[i]); err != nil {
+		if err := p.validateTarget(r, c, i); err != nil {
 			return err
 		}
 	}
@@ -120,11 +120,11 @@ func (p protocol) scheme(c *messages.Connection) error {
 		return nil
 	}
 	if !slices.Contains(p.schemes, c.URI.Scheme) {
-		return messages.NewSchemeInvalid(fmt.Sprintf("The URI scheme '%s' is not valid for %s.", c.URI.Scheme, c.Type), p.schemes)
+		return messages.NewSchemeInvalid(fmt.Sprintf("The URI scheme '%s' is not valid for %s.", c.URI.Scheme, c.Type), p.schemes).About("/uri")
 	}
 	if c.CA != "" && c.URI.Scheme != p.secure {
 		return messages.NewSchemeInvalid(
-			fmt.Sprintf("The URI scheme '%s' does not allow trusted certificates (ca), a connection with them needs '%s'.", c.URI.Scheme, p.secure), []string{p.secure})
+			fmt.Sprintf("The URI scheme '%s' does not allow trusted certificates (ca), a connection with them needs '%s'.", c.URI.Scheme, p.secure), []string{p.secure}).About("/uri")
 	}
 	return nil
 }
@@ -137,44 +137,46 @@ func (p protocol) validateSource(r *Rules, c *messages.Connection, i int) error 
 		}
 	}
 	if e := s.Enforcement; e != nil {
-		if err := p.enforcementInput.check(e.Input, fmt.Sprintf("the enforcement input of source %d", i)); err != nil {
+		if err := p.enforcementInput.check(e.Input, sourceAt(i)+"/enforcement/input"); err != nil {
 			return err
 		}
 		for _, filter := range e.Filters {
-			if err := p.enforcementFilters.check(filter, fmt.Sprintf("the enforcement filters of source %d", i)); err != nil {
+			if err := p.enforcementFilters.check(filter, sourceAt(i)+"/enforcement/filters"); err != nil {
 				return err
 			}
 		}
 	}
-	if err := p.sourceHeaders.checkAll(s.HeaderMapping, fmt.Sprintf("the header mapping of source %d", i)); err != nil {
+	if err := p.sourceHeaders.checkAll(s.HeaderMapping, sourceAt(i)+"/headerMapping"); err != nil {
 		return err
 	}
 	if s.ReplyTarget.Address == nil {
 		return nil
 	}
+	place := sourceAt(i) + "/replyTarget/headerMapping"
 	if p.headers != nil {
-		if err := p.headers(r, c, s.ReplyTarget.HeaderMapping); err != nil {
+		if err := p.headers(c, place, s.ReplyTarget.HeaderMapping); err != nil {
 			return err
 		}
 	}
-	return p.replyHeaders.checkAll(s.ReplyTarget.HeaderMapping, fmt.Sprintf("the header mapping of the reply target of source %d", i))
+	return p.replyHeaders.checkAll(s.ReplyTarget.HeaderMapping, place)
 }
 
-func (p protocol) validateTarget(r *Rules, c *messages.Connection, t *messages.Target) error {
+func (p protocol) validateTarget(r *Rules, c *messages.Connection, i int) error {
+	t := &c.Targets[i]
 	if p.target != nil {
-		if err := p.target(r, c, t); err != nil {
+		if err := p.target(r, c, i); err != nil {
 			return err
 		}
 	}
-	if err := p.targetAddress.check(t.Address, "the target address "+t.Address); err != nil {
+	if err := p.targetAddress.check(t.Address, targetAt(i)+"/address"); err != nil {
 		return err
 	}
 	if p.headers != nil {
-		if err := p.headers(r, c, t.HeaderMapping); err != nil {
+		if err := p.headers(c, targetAt(i)+"/headerMapping", t.HeaderMapping); err != nil {
 			return err
 		}
 	}
-	if err := p.targetHeaders.checkAll(t.HeaderMapping, "the header mapping of target "+t.Address); err != nil {
+	if err := p.targetHeaders.checkAll(t.HeaderMapping, targetAt(i)+"/headerMapping"); err != nil {
 		return err
 	}
 	for _, topic := range t.Topics { // V26: the error is the placeholder's own
@@ -183,7 +185,7 @@ func (p protocol) validateTarget(r *Rules, c *messages.Connection, t *messages.T
 			err = template.Check(set.prefixes...)
 		}
 		if err != nil {
-			return err
+			return about(targetAt(i)+"/topics", err)
 		}
 	}
 	return nil
@@ -195,7 +197,8 @@ type placeholders struct {
 	names    []string // if any, only these, written prefix:name
 }
 
-// check compiles text and looks at the placeholders in it. The error is CFG with the text of the placeholder's error.
+// check compiles text, which stands at place, and looks at the placeholders in it. The error is CFG with the text of the
+// placeholder's error.
 func (p *placeholders) check(text, place string) error {
 	if p == nil {
 		return nil
@@ -208,7 +211,7 @@ func (p *placeholders) check(text, place string) error {
 		for _, n := range template.Placeholders() {
 			if !slices.Contains(p.names, n.String()) {
 				return messages.NewConfigurationInvalid(
-					fmt.Sprintf("The placeholder '%s' is not allowed in %s.", n, place), "Allowed are "+strings.Join(p.names, ", ")+".")
+					fmt.Sprintf("The placeholder '%s' is not allowed in '%s'.", n, text), "Allowed are "+strings.Join(p.names, ", ")+".").About(place)
 			}
 		}
 	}
@@ -217,9 +220,9 @@ func (p *placeholders) check(text, place string) error {
 	}
 	var e *messages.Error
 	if !errors.As(err, &e) {
-		return messages.NewConfigurationInvalid(err.Error(), "")
+		return messages.NewConfigurationInvalid(err.Error(), "").About(place)
 	}
-	return messages.NewConfigurationInvalid(fmt.Sprintf("%s It is about %s: '%s'.", e.Message, place, text), e.Description)
+	return messages.NewConfigurationInvalid(fmt.Sprintf("%s It stands in '%s'.", e.Message, text), e.Description).About(place)
 }
 
 // checkAll checks the values of a header mapping, by name so that the first failure is always the same.
@@ -228,7 +231,7 @@ func (p *placeholders) checkAll(headers map[string]string, place string) error {
 		return nil
 	}
 	for _, name := range sortedKeys(headers) {
-		if err := p.check(headers[name], place); err != nil {
+		if err := p.check(headers[name], place+"/"+name); err != nil {
 			return err
 		}
 	}
@@ -245,8 +248,8 @@ func sortedKeys(m map[string]string) []string {
 }
 
 // unexpected is V35: a value that stops the validation itself.
-func unexpected(c *messages.Connection, format string, args ...any) error {
-	return messages.NewConnectionFailed(c.ID, fmt.Sprintf(format, args...))
+func unexpected(c *messages.Connection, place, format string, args ...any) error {
+	return messages.NewConnectionFailed(c.ID, fmt.Sprintf(format, args...)).About(place)
 }
 
 // qosBetween checks that a QoS is in 0..most.

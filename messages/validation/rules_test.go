@@ -247,7 +247,6 @@ func TestMQTT(t *testing.T) {
 		{"V19 shared subscription", `{"source":{"addresses":["$share/g/a/+","$share/g/#","+/+/#","/","a//b"]}}`, ok, 0, nil},
 		{"V19 shared subscription without filter", `{"source":{"addresses":["$share/g"]}}`, cfg, 0, []string{"$share/g"}},
 		{"V19 target", `{"target":{"address":"a/+/b"}}`, cfg, 0, []string{"a/+/b"}},
-		{"V19 NUL", `{"target":{"address":"a\u0000b"}}`, cfg, 0, nil},
 		{"V20 no qos", `{"source":{"qos":null}}`, cfg, 0, []string{"0", id}},
 		{"V20 qos 3", `{"source":{"qos":3}}`, cfg, 0, []string{"3"}},
 		{"V20 qos 2", `{"source":{"qos":2},"target":{"qos":2}}`, ok, 0, nil},

@@ -2,6 +2,7 @@ package groupcommit
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"hawser/persistence"
@@ -21,6 +22,12 @@ type Committer interface {
 	// goroutine only, never twice at a time, and may keep nothing of the slice.
 	Commit(batch []*Write)
 }
+
+// CommitterFunc is a function that is a Committer.
+type CommitterFunc func(batch []*Write)
+
+// Commit calls f.
+func (f CommitterFunc) Commit(batch []*Write) { f(batch) }
 
 // Lane is one stream of batches. Its goroutine starts with New and ends with Close.
 type Lane struct {
@@ -130,12 +137,19 @@ func (l *Lane) run() {
 		<-l.turn
 		l.committer.Commit(l.batch)
 		l.turn <- struct{}{}
+		// Who was just settled may have the next write ready: let it queue first, fewer and larger batches serve all.
+		runtime.Gosched()
 	}
 	l.Refuse(unavailable(nil))
 }
 
 // gather blocks for a first write and fills the batch with what has queued meanwhile. It returns false when the lane ends.
 func (l *Lane) gather() bool {
+	select {
+	case <-l.closing: // before anything is taken: it would have to be committed
+		return false
+	default:
+	}
 	clear(l.batch)
 	clear(l.seen)
 	l.batch, l.bytes = l.batch[:0], 0
@@ -219,6 +233,8 @@ func Check(a *persistence.Append) error {
 		return &persistence.RejectedError{Reason: "the sequence number is below 1"}
 	case a.Event.PID != PIDPrefix+a.Index.ID:
 		return &persistence.RejectedError{Reason: "event and index row belong to different entities"}
+	case a.Lease.Shard.Number != a.Index.Shard:
+		return &persistence.RejectedError{Reason: "lease and index row name different shards"}
 	case a.Event.SeqNr != a.Index.Revision:
 		return &persistence.RejectedError{Reason: "sequence number and index revision differ"}
 	case a.Snapshot != nil && (a.Snapshot.PID != a.Event.PID || a.Snapshot.SeqNr != a.Event.SeqNr):

@@ -103,7 +103,7 @@ func TestBatches(t *testing.T) {
 		var mu sync.Mutex
 		lastSeq := map[string]int64{}
 		var wrong error
-		l := New(commitFunc(func(batch []*Write) {
+		l := New(CommitterFunc(func(batch []*Write) {
 			mu.Lock()
 			defer mu.Unlock()
 			bytes := 0
@@ -172,10 +172,6 @@ func TestBatches(t *testing.T) {
 		}
 	})
 }
-
-type commitFunc func([]*Write)
-
-func (f commitFunc) Commit(batch []*Write) { f(batch) }
 
 // TestWaits: what a caller is told when its wait ends, by how far its write had come.
 func TestWaits(t *testing.T) {
@@ -364,6 +360,7 @@ func TestCheck(t *testing.T) {
 		"number 0":           {func(a *persistence.Append) { a.Event.SeqNr, a.Index.Revision = 0, 0 }, false},
 		"other entity":       {func(a *persistence.Append) { a.Index.ID = "b" }, false},
 		"no prefix":          {func(a *persistence.Append) { a.Event.PID = "a" }, false},
+		"other shard":        {func(a *persistence.Append) { a.Index.Shard = 1 }, false},
 		"other revision":     {func(a *persistence.Append) { a.Index.Revision = 2 }, false},
 		"snapshot of another entity": {func(a *persistence.Append) {
 			a.Snapshot = &persistence.Snapshot{PID: "connection:b", SeqNr: 3}

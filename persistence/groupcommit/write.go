@@ -30,6 +30,9 @@ type Write struct {
 // NewAppend makes the write of an event.
 func NewAppend(a persistence.Append) *Write {
 	w := &Write{Append: a, result: make(chan error, 1)}
+	if string(a.Index.Interest) == "null" { // one way to say nothing, in every store
+		w.Index.Interest = nil
+	}
 	w.size = rowOverhead + len(a.Event.Payload) + len(a.Index.Interest)
 	if a.Snapshot != nil {
 		w.size += len(a.Snapshot.Payload)

@@ -46,8 +46,43 @@ func BenchmarkAppend(b *testing.B) {
 			benchmarkAppend(b, store, n)
 		})
 	}
-	for _, n := range entities {
-		b.Run(fmt.Sprintf("yardstick/clients=%d", n), func(b *testing.B) { benchmarkCommit(b, min(n, 64)) })
+	for _, n := range []int{1, 32, 64} { // a server has 100 sessions to give
+		b.Run(fmt.Sprintf("yardstick/clients=%d", n), func(b *testing.B) { benchmarkCommit(b, n) })
+	}
+}
+
+// BenchmarkRecover reads 10 000 entities back.
+func BenchmarkRecover(b *testing.B) {
+	const n = 10_000
+	for name, open := range map[string]func() (persistence.Store, error){
+		"postgres": func() (persistence.Store, error) {
+			return postgres.Open(b.Context(), postgres.Options{URL: persistencetest.Schema(b), Log: quiet})
+		},
+		"sqlite": func() (persistence.Store, error) {
+			return sqlite.Open(b.Context(), sqlite.Options{Dir: b.TempDir(), Log: quiet})
+		},
+	} {
+		b.Run(fmt.Sprintf("%s/entities=%d", name, n), func(b *testing.B) {
+			store, err := open()
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer store.Close()
+			pids := persistencetest.Populate(b, store, persistencetest.Own(b, store, "bench"), n)
+			for b.Loop() {
+				recovered := 0
+				for _, err := range store.Recover(b.Context(), pids) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					recovered++
+				}
+				if recovered != n {
+					b.Fatalf("%d entities, want %d", recovered, n)
+				}
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+		})
 	}
 }
 

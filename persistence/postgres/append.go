@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -29,23 +30,33 @@ const owned = `
       select from shards s where s.kind = ` + forKind + ` and s.shard = w.shard and s.epoch = w.epoch and s.owner = ` + forMember + `
     ) as owned`
 
-// appendSQL writes a batch of events with their index rows and snapshots, and returns the rows it did not write: "not
-// owned" is fenced, else the sequence number is not the next one. The last sequence number is the index row's revision; an
-// entity without index row has none unless somebody took the row away, so the journal is asked as well.
+// appendSQL writes a batch of events with their index rows, and snapshots if it has any. It returns the rows it did not
+// write: "not owned" is fenced, else the sequence number is not the next one. The last one is the index row's revision. Only
+// if somebody took the index row away it is not, so rows that are out of sequence are tried once more with lost, which asks
+// journal and snapshots as well.
 //
 // A row that exists although it should be the next breaks the key (23505) and with it the statement: the batch is then
 // halved until that row stands alone.
-const appendSQL = fenced + `, w as materialized (
+func appendSQL(snapshots, lost bool) string {
+	params, names, last, insert := "", "", "0", ""
+	if snapshots {
+		params, names = `, $20::text[], $21::timestamptz[]`, ` snapshot, snapshot_at,`
+		insert = `, s as (
+  insert into snapshots (pid, seq_nr, payload, created_at)
+  select pid, seq_nr, snapshot::jsonb, snapshot_at from w where owned and next and snapshot is not null
+)`
+	}
+	if lost {
+		last = `greatest(0, (select max(j.seq_nr) from journal j where j.pid = w.pid), (select max(s.seq_nr) from snapshots s where s.pid = w.pid))`
+	}
+	return fenced + `, w as materialized (
   select w.pid, w.id, w.seq_nr, w.shard, w.epoch, w.type, w.payload, w.tags::text[] as tags, w.request_id, w.created_at, w.status,
-    w.deleted, w.priority, w.client_count, w.interest, w.snapshot, w.snapshot_at, w.ord, ` + owned + `,
-    w.seq_nr = 1 + coalesce(
-      (select c.revision from connections c where c.id = w.id),
-      greatest((select max(j.seq_nr) from journal j where j.pid = w.pid), (select max(s.seq_nr) from snapshots s where s.pid = w.pid)),
-      0) as next
+    w.deleted, w.priority, w.client_count, w.interest,` + names + ` w.ord, ` + owned + `,
+    w.seq_nr = 1 + coalesce((select c.revision from connections c where c.id = w.id), ` + last + `) as next
   from unnest($5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[],
-    $14::timestamptz[], $15::text[], $16::bool[], $17::bigint[], $18::int[], $19::text[], $20::text[], $21::timestamptz[])
+    $14::timestamptz[], $15::text[], $16::bool[], $17::bigint[], $18::int[], $19::text[]` + params + `)
     with ordinality as w(pid, id, seq_nr, shard, epoch, type, payload, tags, request_id, created_at, status, deleted, priority,
-      client_count, interest, snapshot, snapshot_at, ord)
+      client_count, interest,` + names + ` ord)
 ), j as (
   insert into journal (pid, seq_nr, epoch, type, payload, tags, request_id, created_at)
   select pid, seq_nr, epoch, type, payload::jsonb, tags, request_id, created_at from w where owned and next
@@ -56,11 +67,9 @@ const appendSQL = fenced + `, w as materialized (
     tags = excluded.tags, priority = excluded.priority, client_count = excluded.client_count, interest = excluded.interest,
     revision = excluded.revision
   where c.revision < excluded.revision
-), s as (
-  insert into snapshots (pid, seq_nr, payload, created_at)
-  select pid, seq_nr, snapshot::jsonb, snapshot_at from w where owned and next and snapshot is not null
-)
+)` + insert + `
 select ord, owned from w where not (owned and next)`
+}
 
 // snapshotSQL writes snapshots alone. One that is there stays as it is; one of a state that was never written is refused.
 const snapshotSQL = fenced + `, w as materialized (
@@ -94,20 +103,42 @@ type statement struct {
 }
 
 // statements of a lane.
-type statements struct{ appends, snapshots, eventsThere, snapshotsThere statement }
+type statements struct {
+	events         statement // no snapshot in the batch
+	both           statement // some events with a snapshot
+	lost           statement // the same for entities that may have lost their index row
+	snapshots      statement // snapshots alone
+	eventsThere    statement
+	snapshotsThere statement
+}
 
 func newStatements() *statements {
+	event := []uint32{oidText, oidText, oidInt8, oidInt4, oidInt8, oidText, oidText, oidText, oidText, oidStamp, oidText, oidBool, oidInt8, oidInt4, oidText}
+	both := append(slices.Clip(event), oidText, oidStamp)
 	return &statements{
-		appends: statement{"append", appendSQL, columns(oidText, oidText, oidInt8, oidInt4, oidInt8, oidText, oidText, oidText, oidText,
-			oidStamp, oidText, oidBool, oidInt8, oidInt4, oidText, oidText, oidStamp), putAppend},
+		events:         statement{"append", appendSQL(false, false), columns(event...), putEvent},
+		both:           statement{"append_both", appendSQL(true, false), columns(both...), putBoth},
+		lost:           statement{"append_lost", appendSQL(true, true), columns(both...), putBoth},
 		snapshots:      statement{"snapshot", snapshotSQL, columns(oidText, oidText, oidInt8, oidInt4, oidInt8, oidText, oidStamp), putSnapshot},
 		eventsThere:    statement{"events_there", eventsThereSQL, columns(oidText, oidInt8, oidInt8, oidText), putEventKey},
 		snapshotsThere: statement{"snapshots_there", snapshotsThereSQL, columns(oidText, oidInt8), putSnapshotKey},
 	}
 }
 
+// of picks the statement for a batch.
+func (s *statements) of(batch []*groupcommit.Write) *statement {
+	switch {
+	case batch[0].SnapshotOnly():
+		return &s.snapshots
+	case slices.ContainsFunc(batch, func(w *groupcommit.Write) bool { return w.Snapshot != nil }):
+		return &s.both
+	default:
+		return &s.events
+	}
+}
+
 func (s *statements) all() []*statement {
-	return []*statement{&s.appends, &s.snapshots, &s.eventsThere, &s.snapshotsThere}
+	return []*statement{&s.events, &s.both, &s.lost, &s.snapshots, &s.eventsThere, &s.snapshotsThere}
 }
 
 // parameters encodes a batch behind the given scalars. The result is valid until the next call.
@@ -125,7 +156,7 @@ func (s *statement) parameters(batch []*groupcommit.Write, scalars ...[]byte) []
 	return p
 }
 
-func putAppend(c []column, w *groupcommit.Write) {
+func putEvent(c []column, w *groupcommit.Write) {
 	e, x := &w.Event, &w.Index
 	c[0].text(e.PID)
 	c[1].text(x.ID)
@@ -142,6 +173,10 @@ func putAppend(c []column, w *groupcommit.Write) {
 	c[12].int8(int64(x.Priority))
 	c[13].int4(x.ClientCount)
 	c[14].textOrNull(string(x.Interest))
+}
+
+func putBoth(c []column, w *groupcommit.Write) {
+	putEvent(c, w)
 	if w.Snapshot == nil {
 		c[15].null()
 		c[16].null()

@@ -9,7 +9,7 @@
 //     locks its row of fences; if that row was deleted or renumbered after the snapshot, the lock finds nothing and the
 //     whole batch is fenced. That, and that Release waits for the lanes, is why reading shards without a lock is right.
 //   - The index row's revision is the entity's last sequence number: each event moves it, nothing but Purge takes it
-//     away. The gap check needs no other read.
+//     away. The gap check needs no other read (a row that somebody removed by hand is made good for: lane.verdict).
 //   - Transactions lock members before fences before shards, shards in the order of their key. A batch locks one row of
 //     fences, its own. So nothing deadlocks.
 //   - A lane that lost its session renumbers its fences before it reads back what became of the batch: until then the old

@@ -88,11 +88,11 @@ func (s *Store) recoverPage(ctx context.Context, pids []string) ([]persistence.R
 		case "revision":
 			r.LastSeq = max(r.LastSeq, *revision)
 		case "snapshot":
-			r.Snapshot = &persistence.Snapshot{ID: *id, PID: r.PID, SeqNr: *seqNr, Payload: payload, CreatedAt: *at}
+			r.Snapshot = &persistence.Snapshot{ID: *id, PID: r.PID, SeqNr: *seqNr, Payload: payload, CreatedAt: at.UTC()}
 			r.LastSeq = max(r.LastSeq, *seqNr)
 		case "event":
 			e := persistence.Event{
-				ID: *id, PID: r.PID, SeqNr: *seqNr, Epoch: persistence.Epoch(*epoch), Type: *typ, Payload: payload, Tags: tags, CreatedAt: *at,
+				ID: *id, PID: r.PID, SeqNr: *seqNr, Epoch: persistence.Epoch(*epoch), Type: *typ, Payload: payload, Tags: tags, CreatedAt: at.UTC(),
 			}
 			if requestID != nil {
 				e.RequestID = *requestID
@@ -114,7 +114,7 @@ func scanEvent(row pgx.CollectableRow) (persistence.Event, error) {
 	var e persistence.Event
 	var payload []byte
 	err := row.Scan(&e.ID, &e.PID, &e.SeqNr, &e.Epoch, &e.Type, &payload, &e.Tags, &e.RequestID, &e.CreatedAt)
-	e.Payload = payload
+	e.Payload, e.CreatedAt = payload, e.CreatedAt.UTC()
 	return e, err
 }
 
@@ -124,7 +124,7 @@ func scanSnapshot(row pgx.CollectableRow) (persistence.Snapshot, error) {
 	var s persistence.Snapshot
 	var payload []byte
 	err := row.Scan(&s.ID, &s.PID, &s.SeqNr, &payload, &s.CreatedAt)
-	s.Payload = payload
+	s.Payload, s.CreatedAt = payload, s.CreatedAt.UTC()
 	return s, err
 }
 
@@ -208,4 +208,11 @@ func (s *Store) OldSnapshots(ctx context.Context, after string, before time.Time
 	}
 	snaps, err := pgx.CollectRows(rows, scanSnapshot)
 	return snaps, failed("read old snapshots", err)
+}
+
+// Oldest finds where history begins: see persistence.Store.
+func (s *Store) Oldest(ctx context.Context, pid string) (event, snapshot int64, err error) {
+	err = s.pool.QueryRow(ctx, `select coalesce((select min(seq_nr) from journal where pid = $1), 0),
+		coalesce((select min(seq_nr) from snapshots where pid = $1), 0)`, pid).Scan(&event, &snapshot)
+	return event, snapshot, failed("read where history begins", err)
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,12 +67,17 @@ func (l *lane) fence(m persistence.MemberID) (int64, bool) {
 
 // Commit writes one batch. It returns when each write's fate is known, or nobody waits for it any more.
 func (l *lane) Commit(batch []*groupcommit.Write) {
-	groupcommit.Isolate(batch, func(part []*groupcommit.Write) error { return l.write(part, true) })
+	l.isolate(l.statements.of(batch), batch, true)
 }
 
-// write runs the batch statement. It settles all, or returns the refusal of the whole. again: a batch that certainly was
-// not written because the session broke is sent once more; an idle session may have been dead for long.
-func (l *lane) write(batch []*groupcommit.Write, again bool) (refused error) {
+// isolate writes a batch; a row that the server refuses fails alone.
+func (l *lane) isolate(st *statement, batch []*groupcommit.Write, again bool) {
+	groupcommit.Isolate(batch, func(part []*groupcommit.Write) error { return l.write(st, part, again) })
+}
+
+// write runs a batch statement. It settles all, or returns the refusal of the whole. again: a batch that certainly was not
+// written because the session broke is sent once more; an idle session may have been dead for long.
+func (l *lane) write(st *statement, batch []*groupcommit.Write, again bool) (refused error) {
 	if err := l.connect(); err != nil {
 		settle(batch, err)
 		l.queue.Refuse(err) // they would only wait for the same answer
@@ -83,10 +89,6 @@ func (l *lane) write(batch []*groupcommit.Write, again bool) (refused error) {
 		settle(batch, persistence.ErrFenced)
 		return nil
 	}
-	st := &l.statements.appends
-	if batch[0].SnapshotOnly() {
-		st = &l.statements.snapshots
-	}
 	p := st.parameters(batch, []byte(owner), int4Param(l.number), int8Param(number), []byte(batch[0].Lease.Shard.Kind))
 	began := time.Now()
 	left, err := l.exec(st, p, len(batch))
@@ -96,11 +98,9 @@ func (l *lane) write(batch []*groupcommit.Write, again bool) (refused error) {
 	l.store.opts.Observe(persistence.OpAppend, len(batch), time.Since(began), err)
 	switch {
 	case err == nil:
-		for i, w := range batch {
-			w.Settle(left[i].verdict())
-		}
+		l.verdict(st, batch, left, again)
 	case l.session.conn.IsClosed() || !answered(err):
-		l.resolve(batch, again)
+		l.resolve(st, batch, again)
 	default: // the server answered that it did not do it
 		settle(batch, fmt.Errorf("%w: %w", persistence.ErrUnavailable, err))
 	}
@@ -122,15 +122,24 @@ const (
 	outOfSeq             // in it, and its lease held: the sequence number was not the next
 )
 
-// verdict reads the mark of a statement that names what it left out.
-func (m mark) verdict() error {
-	switch m {
-	case unnamed:
-		return nil
-	case outOfSeq:
-		return persistence.ErrConflict
-	default:
-		return persistence.ErrFenced
+// verdict settles a batch whose statement committed and left marks on what it left out. Rows out of sequence get a second
+// look in case their index row was lost.
+func (l *lane) verdict(st *statement, batch []*groupcommit.Write, marks []mark, again bool) {
+	var doubtful []*groupcommit.Write
+	for i, w := range batch {
+		switch {
+		case marks[i] == unnamed:
+			w.Settle(nil)
+		case marks[i] == named:
+			w.Settle(persistence.ErrFenced)
+		case w.Event.SeqNr > 1 && st != &l.statements.lost:
+			doubtful = append(doubtful, w)
+		default:
+			w.Settle(persistence.ErrConflict)
+		}
+	}
+	if len(doubtful) > 0 {
+		l.isolate(&l.statements.lost, doubtful, again)
 	}
 }
 
@@ -142,10 +151,12 @@ func (l *lane) exec(st *statement, parameters [][]byte, n int) ([]mark, error) {
 	answer := l.session.conn.PgConn().ExecPrepared(ctx, st.name, parameters, binaryFormat, nil)
 	marks := l.marks[:n]
 	clear(marks)
+	var unreadable error
 	for answer.NextRow() {
 		v := answer.Values()
 		ord, err := strconv.Atoi(string(v[0]))
-		if err != nil || ord < 1 || ord > n {
+		if err != nil || ord < 1 || ord > n { // never taken for "written": what is there will be read back
+			unreadable = fmt.Errorf("postgres: the answer to a batch of %d names row %q", n, v[0])
 			continue
 		}
 		marks[ord-1] = named
@@ -154,7 +165,7 @@ func (l *lane) exec(st *statement, parameters [][]byte, n int) ([]mark, error) {
 		}
 	}
 	_, err := answer.Close()
-	return marks, err
+	return marks, cmp.Or(err, unreadable)
 }
 
 var binaryFormat = []int16{1}
@@ -162,7 +173,7 @@ var binaryFormat = []int16{1}
 // resolve finds out what became of a batch whose session broke between send and answer (design.md 5): with a new session it
 // renumbers the fence, which waits for the old batch if that still runs and voids it if it has not begun; then what is in
 // the tables is the truth. It goes on until it knows, or nobody waits for it.
-func (l *lane) resolve(batch []*groupcommit.Write, again bool) {
+func (l *lane) resolve(st *statement, batch []*groupcommit.Write, again bool) {
 	there, err := l.reread(batch)
 	for ; err != nil; there, err = l.reread(batch) {
 		l.queue.Refuse(err) // nothing of theirs was sent
@@ -184,7 +195,7 @@ func (l *lane) resolve(batch []*groupcommit.Write, again bool) {
 		}
 	}
 	if len(missing) > 0 {
-		groupcommit.Isolate(missing, func(part []*groupcommit.Write) error { return l.write(part, false) })
+		l.isolate(st, missing, false)
 	}
 }
 

@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"hawser/persistence"
 )
@@ -14,7 +16,27 @@ import (
 func (s *Store) transaction(ctx context.Context, what string, do func(ctx context.Context, tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.opts.TTL)
 	defer cancel()
-	return failed(what, pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return do(ctx, tx) }))
+	tx, err := s.begin(ctx)
+	if err != nil {
+		return failed(what, err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
+	if err := do(ctx, tx); err != nil {
+		return failed(what, err)
+	}
+	return failed(what, tx.Commit(ctx))
+}
+
+// begin takes the next pooled session where one proves to be dead, as all of them are after a restart of the database.
+func (s *Store) begin(ctx context.Context) (tx pgx.Tx, err error) {
+	for range s.opts.PoolSize + 1 {
+		tx, err = s.pool.Begin(ctx)
+		var unreachable *pgconn.ConnectError
+		if err == nil || errors.As(err, &unreachable) || ctx.Err() != nil {
+			break
+		}
+	}
+	return tx, err
 }
 
 // Init makes the shards of a kind: see persistence.Leases.
@@ -78,6 +100,8 @@ func (s *Store) Join(ctx context.Context, m persistence.Member) error {
 
 // Beat says that a member lives: see persistence.Leases. It has a session of its own, which any error ends.
 func (s *Store) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.TTL)
+	defer cancel()
 	s.beatMu.Lock()
 	defer s.beatMu.Unlock()
 	conn, err := s.beat.open(ctx)
@@ -94,6 +118,8 @@ func (s *Store) Beat(ctx context.Context, id persistence.MemberID) (bool, error)
 
 // Members reads all members on the observing session: see persistence.Leases.
 func (s *Store) Members(ctx context.Context) ([]persistence.Member, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.TTL)
+	defer cancel()
 	s.observerMu.Lock()
 	defer s.observerMu.Unlock()
 	conn, err := s.observer.open(ctx)
@@ -123,6 +149,8 @@ func readMembers(ctx context.Context, conn *pgx.Conn) ([]persistence.Member, err
 // Bury removes a member: see persistence.Leases. Without proof it does so only on the very session that Members read:
 // beats are committed without waiting for the disk, so after a crash of the database an old beat may be seen again.
 func (s *Store) Bury(ctx context.Context, id persistence.MemberID, seen int64, proof bool) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.opts.TTL)
+	defer cancel()
 	s.observerMu.Lock()
 	defer s.observerMu.Unlock()
 	if !proof && (s.observer.conn == nil || s.observer.conn.IsClosed()) {
@@ -207,6 +235,8 @@ func (s *Store) Claim(ctx context.Context, id persistence.MemberID, want []persi
 // Release gives shards back: see persistence.Leases. It waits for the batches under way: a batch that began before and
 // ended after the release could otherwise still write under the lease that is gone.
 func (s *Store) Release(ctx context.Context, id persistence.MemberID, shards []persistence.ShardRef) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*s.opts.TTL)
+	defer cancel()
 	for _, l := range s.lanes {
 		resume, err := l.queue.Pause(ctx)
 		if err != nil {

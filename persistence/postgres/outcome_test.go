@@ -64,7 +64,7 @@ func (c *faultyConn) Write(b []byte) (int, error) {
 	if at := bytes.Index(b, []byte("hawser lane ")); at >= 0 { // the start-up message
 		c.lane = int(b[at+len("hawser lane ")]-'0') + 1
 	}
-	isBatch := c.lane > 0 && len(b) > 0 && b[0] == 'B' && bytes.Contains(b[:min(len(b), 32)], []byte("append\x00"))
+	isBatch := c.lane > 0 && len(b) > 0 && b[0] == 'B' && bytes.Contains(b[:min(len(b), 32)], []byte("append"))
 	again := isBatch && c.faults.again[c.lane-1].CompareAndSwap(true, false)
 	if !isBatch || !c.faults.on.Load() || !again && rand.IntN(3) > 0 {
 		return c.Conn.Write(b)

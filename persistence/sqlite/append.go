@@ -65,8 +65,8 @@ func (a *appends) close() {
 	}
 }
 
-// Commit writes one batch (groupcommit.Committer).
-func (s *Store) Commit(batch []*groupcommit.Write) {
+// commit writes one batch, as a groupcommit.Committer does.
+func (s *Store) commit(batch []*groupcommit.Write) {
 	<-s.turn
 	defer func() { s.turn <- struct{}{} }()
 	groupcommit.Isolate(batch, s.write)

@@ -235,3 +235,10 @@ func (s *Store) OldSnapshots(ctx context.Context, after string, before time.Time
 		select pid, max(seq_nr) from snapshots where pid > ?1 and created_at < ?2 group by pid order by pid limit ?3) order by pid`,
 		after, instant(before), limit)
 }
+
+// Oldest finds where history begins: see persistence.Store.
+func (s *Store) Oldest(ctx context.Context, pid string) (event, snapshot int64, err error) {
+	err = s.reads.QueryRowContext(ctx, `select coalesce((select min(seq_nr) from journal where pid = ?1), 0),
+		coalesce((select min(seq_nr) from snapshots where pid = ?1), 0)`, pid).Scan(&event, &snapshot)
+	return event, snapshot, failed("read where history begins", err)
+}

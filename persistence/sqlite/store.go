@@ -80,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.release()
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	s.queue = groupcommit.New(s)
+	s.queue = groupcommit.New(groupcommit.CommitterFunc(s.commit))
 	return s, nil
 }
 

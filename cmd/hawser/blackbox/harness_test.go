@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -72,6 +73,9 @@ type node struct {
 	cmd      *exec.Cmd
 	exited   chan struct{}
 	log      *lockedBuffer
+
+	peers []*node       // of a cluster: commands go to each in turn
+	turn  *atomic.Int64 // counts them
 }
 
 type lockedBuffer struct {
@@ -267,11 +271,19 @@ func (n *node) commandAt(target string, command object, headers ...object) objec
 			h[k] = v
 		}
 	}
-	a := n.request(http.MethodPost, "/devops/piggyback/connectivity", envelope(target, h, command))
+	a := n.next().request(http.MethodPost, "/devops/piggyback/connectivity", envelope(target, h, command))
 	if a.status != http.StatusOK {
 		n.t.Fatalf("%v: HTTP %d %s", command["type"], a.status, a.body)
 	}
 	return a.object(n.t)
+}
+
+// next is the node that the next command goes to.
+func (n *node) next() *node {
+	if len(n.peers) == 0 {
+		return n
+	}
+	return n.peers[int(n.turn.Add(1))%len(n.peers)].as(n.t)
 }
 
 // on is a command with an id.

@@ -27,7 +27,7 @@ var layers = []struct {
 	{"hawser/cmd/hawser/demo", nil},
 	{"hawser/cmd", []string{"hawser/gateway", "hawser/actors", "hawser/persistence", "hawser/messages", "hawser/cmd"}},
 	{"hawser/gateway/devops", []string{"hawser/gateway", "hawser/messages"}},
-	{"hawser/gateway/status", []string{"hawser/gateway"}},
+	{"hawser/gateway/status", []string{"hawser/gateway", "hawser/messages"}},
 	{"hawser/gateway", []string{"hawser/messages"}},
 	{"hawser/actors/client/clienttest", []string{"hawser/actors/client", "hawser/messages"}},
 	{"hawser/actors/client/mqtt", []string{"hawser/actors/client", "hawser/messages"}},

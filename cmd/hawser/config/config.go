@@ -78,8 +78,9 @@ type Config struct {
 	}
 
 	Log struct {
-		Level  string `key:"log.level" env:"LOG_LEVEL" default:"info" oneof:"off,error,warn,info,debug,trace,all" doc:"least level of log lines, any case"`
-		Format string `key:"log.format" env:"HAWSER_LOG_FORMAT" default:"text" oneof:"text,json" doc:"form of log lines on standard error"`
+		Application string `key:"log.application-level" env:"LOG_LEVEL_APPLICATION" default:"" oneof:",off,error,warn,info,debug,trace,all" doc:"least level of the service's own loggers (hawser, org.eclipse.ditto); empty: log.level. PUT /devops/logging changes levels at run time"`
+		Level       string `key:"log.level" env:"LOG_LEVEL" default:"info" oneof:"off,error,warn,info,debug,trace,all" doc:"least level of log lines, any case"`
+		Format      string `key:"log.format" env:"HAWSER_LOG_FORMAT" default:"text" oneof:"text,json" doc:"form of log lines on standard error"`
 	}
 
 	Connection struct {
@@ -129,6 +130,41 @@ type Config struct {
 		MaxLogSize      Size          `key:"monitoring.logger.maxLogSizeBytes" env:"CONNECTIVITY_LOGGER_MAX_LOG_SIZE_BYTES" default:"250000" min:"1" doc:"largest answer of retrieveConnectionLogs"`
 		LogDuration     time.Duration `key:"monitoring.logger.logDuration" env:"CONNECTIVITY_LOGGER_LOG_DURATION" default:"24h" min:"1s" doc:"how long connection logs stay enabled"`
 		CheckInterval   time.Duration `key:"monitoring.logger.loggingActiveCheckInterval" env:"CONNECTIVITY_LOGGER_ACTIVE_CHECK_INTERVAL" default:"5m" min:"1s" doc:"how often that is checked"`
+	}
+
+	Publisher struct {
+		Enabled     bool          `key:"monitoring.logger.publisher.enabled" env:"CONNECTIVITY_LOGGER_PUBLISHER_ENABLED" default:"false" doc:"whether the connection logs go to a Fluentd, whatever enableConnectionLogs says"`
+		Levels      []string      `key:"monitoring.logger.publisher.logLevels" env:"CONNECTIVITY_LOGGER_PUBLISHER_LOG_LEVELS" default:"success,failure" doc:"levels of the entries that go there: success, failure"`
+		Details     bool          `key:"monitoring.logger.publisher.logHeadersAndPayload" env:"CONNECTIVITY_LOGGER_PUBLISHER_LOG_HEADERS_AND_PAYLOAD" default:"false" doc:"whether their texts name the headers of the message"`
+		Tag         string        `key:"monitoring.logger.publisher.log-tag" env:"CONNECTIVITY_LOGGER_PUBLISHER_LOG_TAG" default:"" doc:"Fluentd tag; empty: connection:<id>"`
+		Context     []string      `key:"monitoring.logger.publisher.additional-log-context" env:"" default:"" doc:"further members of each record, as name=value"`
+		Host        string        `key:"monitoring.logger.publisher.fluency.host" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_HOST" default:"localhost" doc:"host of the Fluentd"`
+		Port        int           `key:"monitoring.logger.publisher.fluency.port" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_PORT" default:"24224" min:"1" max:"65535" doc:"its forward port"`
+		TLS         bool          `key:"monitoring.logger.publisher.fluency.sslEnabled" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_SSL_ENABLED" default:"false" doc:"whether to speak TLS with it"`
+		Connect     time.Duration `key:"monitoring.logger.publisher.fluency.connectionTimeout" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_CONNECTION_TIMEOUT" default:"5s" min:"1ms" doc:"limit of connecting and of one write"`
+		ReadTimeout time.Duration `key:"monitoring.logger.publisher.fluency.readTimeout" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_READ_TIMEOUT" default:"5s" min:"1ms" doc:"limit of waiting for an acknowledgement, with ackResponseMode"`
+		Ack         bool          `key:"monitoring.logger.publisher.fluency.ackResponseMode" env:"" default:"false" doc:"whether each record is acknowledged"`
+		MaxBuffer   Size          `key:"monitoring.logger.publisher.fluency.maxBufferSize" env:"" default:"64m" min:"1k" doc:"entries that wait to be sent; what comes when it is full is lost"`
+		Retries     int           `key:"monitoring.logger.publisher.fluency.senderMaxRetryCount" env:"" default:"7" min:"0" doc:"attempts to send after the first; then the entry is lost"`
+		RetryBase   time.Duration `key:"monitoring.logger.publisher.fluency.senderBaseRetryInterval" env:"" default:"400ms" min:"1ms" doc:"pause before the first of them; grows by half each time"`
+		RetryMax    time.Duration `key:"monitoring.logger.publisher.fluency.senderMaxRetryInterval" env:"" default:"30s" min:"1ms" doc:"longest such pause"`
+		Flush       time.Duration `key:"monitoring.logger.publisher.fluency.waitUntilAllBufferFlushedDurationOnClose" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_WAIT_UNTIL_ALL_BUFFER_FLUSHED_DURATION_ON_CLOSE" default:"5s" min:"0s" doc:"how long the node waits at its end for what is not sent yet"`
+	}
+
+	Cleanup struct {
+		Enabled   bool          `key:"connection.cleanup.enabled" env:"CLEANUP_ENABLED" default:"true" doc:"whether history is cleaned up in the background; these keys can be read and changed by piggyback at /user/connectivityRoot/persistenceCleanup"`
+		Retention time.Duration `key:"connection.cleanup.history-retention-duration" env:"CLEANUP_HISTORY_RETENTION_DURATION" default:"30d" min:"0s" doc:"how long history stays readable; 0: only the newest snapshot is kept"`
+		Quiet     time.Duration `key:"connection.cleanup.quiet-period" env:"CLEANUP_QUIET_PERIOD" default:"5m" min:"1ms" doc:"pause before each walk through the old snapshots"`
+		Interval  time.Duration `key:"connection.cleanup.interval" env:"CLEANUP_INTERVAL" default:"10s" min:"1ms" doc:"how often there are new credits; one credit is one delete statement"`
+		Threshold time.Duration `key:"connection.cleanup.timer-threshold" env:"CLEANUP_TIMER_THRESHOLD" default:"150ms" min:"1ms" doc:"accepted, without effect"`
+		Credits   int           `key:"connection.cleanup.credits-per-batch" env:"CLEANUP_CREDITS_PER_BATCH" default:"1" min:"1" max:"1000000" doc:"credits per interval"`
+		Reads     int           `key:"connection.cleanup.reads-per-query" env:"CLEANUP_READS_PER_QUERY" default:"100" min:"1" max:"1000000" doc:"snapshots per query"`
+		Writes    int           `key:"connection.cleanup.writes-per-credit" env:"CLEANUP_WRITES_PER_CREDIT" default:"100" min:"1" max:"1000000" doc:"sequence numbers per delete statement"`
+		Final     bool          `key:"connection.cleanup.delete-final-deleted-snapshot" env:"CLEANUP_DELETE_FINAL_DELETED_SNAPSHOT" default:"false" doc:"whether the last snapshot of a deleted connection is deleted, too"`
+	}
+
+	Operations struct {
+		PurgeDelay time.Duration `key:"persistence.operations.delay-after-persistence-actor-shutdown" env:"DELAY_AFTER_PERSISTENCE_ACTOR_SHUTDOWN" default:"5s" min:"1ms" doc:"pause of purgeEntities between stopping connections and deleting their rows"`
 	}
 
 	Mapping struct {

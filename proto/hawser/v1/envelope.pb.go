@@ -25,7 +25,8 @@ const (
 // (a protobuf message that is not compiled in would), and a rolling upgrade only ever adds values of type.
 type Envelope struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this is: "ask" with its answers "reply" and "refusal", or a frame of a link.
+	// What this is: "ask" with its answers "reply" and "refusal"; "interest" with its answer "interest-known"; a frame of a
+	// link between nodes: "relay", "void", "query", "outcome", "again"; or "answer", a response on its way to its request.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// The id of the entity that it is for.
 	EntityId string `protobuf:"bytes,2,opt,name=entity_id,json=entityId,proto3" json:"entity_id,omitempty"`
@@ -40,7 +41,26 @@ type Envelope struct {
 	// Numbers the asks of the sender's process; its answer carries the same number.
 	Call uint64 `protobuf:"varint,7,opt,name=call,proto3" json:"call,omitempty"`
 	// Of an ask: milliseconds that the asker will still wait.
-	TimeoutMs     int64 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	TimeoutMs int64 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// Of a frame: the stream, the number in it, and the first number without outcome.
+	Link uint64 `protobuf:"varint,9,opt,name=link,proto3" json:"link,omitempty"`
+	Seq  uint64 `protobuf:"varint,10,opt,name=seq,proto3" json:"seq,omitempty"`
+	Base uint64 `protobuf:"varint,11,opt,name=base,proto3" json:"base,omitempty"`
+	// Of a relay: milliseconds that its broker message can still wait.
+	WaitMs int64 `protobuf:"varint,12,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	// Of a relay and an answer: the connection that brought the signal in; of an interest: the sender's address.
+	Origin string `protobuf:"bytes,13,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Of a relay: the authorization subjects of its source, those that may read it, or all may; whether somebody waits for a
+	// response or acknowledgements, and for which.
+	Subjects []string `protobuf:"bytes,14,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	Readers  []string `protobuf:"bytes,15,rep,name=readers,proto3" json:"readers,omitempty"`
+	Everyone bool     `protobuf:"varint,16,opt,name=everyone,proto3" json:"everyone,omitempty"`
+	Asked    bool     `protobuf:"varint,17,opt,name=asked,proto3" json:"asked,omitempty"`
+	Labels   []string `protobuf:"bytes,18,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Of an outcome.
+	Outcomes []*Outcome `protobuf:"bytes,19,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// Of an interest: the revision of the connection that it belongs to.
+	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,11 +151,227 @@ func (x *Envelope) GetTimeoutMs() int64 {
 	return 0
 }
 
+func (x *Envelope) GetLink() uint64 {
+	if x != nil {
+		return x.Link
+	}
+	return 0
+}
+
+func (x *Envelope) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Envelope) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *Envelope) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *Envelope) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Envelope) GetSubjects() []string {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *Envelope) GetReaders() []string {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *Envelope) GetEveryone() bool {
+	if x != nil {
+		return x.Everyone
+	}
+	return false
+}
+
+func (x *Envelope) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
+}
+
+func (x *Envelope) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Envelope) GetOutcomes() []*Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *Envelope) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Outcome is what became of a relay.
+type Outcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Seq   uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// 0: accepted or refused, 1: the time was over, 2: the connection is not here.
+	Fate             uint32             `protobuf:"varint,2,opt,name=fate,proto3" json:"fate,omitempty"`
+	Acknowledgements []*Acknowledgement `protobuf:"bytes,3,rep,name=acknowledgements,proto3" json:"acknowledgements,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Outcome) Reset() {
+	*x = Outcome{}
+	mi := &file_hawser_v1_envelope_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Outcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Outcome) ProtoMessage() {}
+
+func (x *Outcome) ProtoReflect() protoreflect.Message {
+	mi := &file_hawser_v1_envelope_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
+func (*Outcome) Descriptor() ([]byte, []int) {
+	return file_hawser_v1_envelope_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Outcome) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Outcome) GetFate() uint32 {
+	if x != nil {
+		return x.Fate
+	}
+	return 0
+}
+
+func (x *Outcome) GetAcknowledgements() []*Acknowledgement {
+	if x != nil {
+		return x.Acknowledgements
+	}
+	return nil
+}
+
+// Acknowledgement is what a target has issued.
+type Acknowledgement struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Label  string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
+	Status int32                  `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	// A JSON value, absent if empty.
+	Payload       []byte            `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
+	Headers       map[string]string `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Acknowledgement) Reset() {
+	*x = Acknowledgement{}
+	mi := &file_hawser_v1_envelope_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Acknowledgement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Acknowledgement) ProtoMessage() {}
+
+func (x *Acknowledgement) ProtoReflect() protoreflect.Message {
+	mi := &file_hawser_v1_envelope_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Acknowledgement.ProtoReflect.Descriptor instead.
+func (*Acknowledgement) Descriptor() ([]byte, []int) {
+	return file_hawser_v1_envelope_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Acknowledgement) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Acknowledgement) GetStatus() int32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Acknowledgement) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *Acknowledgement) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
 var File_hawser_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_hawser_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	"\x18hawser/v1/envelope.proto\x12\thawser.v1\"\xb7\x02\n" +
+	"\x18hawser/v1/envelope.proto\x12\thawser.v1\"\xee\x04\n" +
 	"\bEnvelope\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1b\n" +
 	"\tentity_id\x18\x02 \x01(\tR\bentityId\x12:\n" +
@@ -146,7 +382,32 @@ const file_hawser_v1_envelope_proto_rawDesc = "" +
 	"\x06status\x18\x06 \x01(\x05R\x06status\x12\x12\n" +
 	"\x04call\x18\a \x01(\x04R\x04call\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\b \x01(\x03R\ttimeoutMs\x1a:\n" +
+	"timeout_ms\x18\b \x01(\x03R\ttimeoutMs\x12\x12\n" +
+	"\x04link\x18\t \x01(\x04R\x04link\x12\x10\n" +
+	"\x03seq\x18\n" +
+	" \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04base\x18\v \x01(\x04R\x04base\x12\x17\n" +
+	"\await_ms\x18\f \x01(\x03R\x06waitMs\x12\x16\n" +
+	"\x06origin\x18\r \x01(\tR\x06origin\x12\x1a\n" +
+	"\bsubjects\x18\x0e \x03(\tR\bsubjects\x12\x18\n" +
+	"\areaders\x18\x0f \x03(\tR\areaders\x12\x1a\n" +
+	"\beveryone\x18\x10 \x01(\bR\beveryone\x12\x14\n" +
+	"\x05asked\x18\x11 \x01(\bR\x05asked\x12\x16\n" +
+	"\x06labels\x18\x12 \x03(\tR\x06labels\x12.\n" +
+	"\boutcomes\x18\x13 \x03(\v2\x12.hawser.v1.OutcomeR\boutcomes\x12\x1a\n" +
+	"\brevision\x18\x14 \x01(\x03R\brevision\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"w\n" +
+	"\aOutcome\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04fate\x18\x02 \x01(\rR\x04fate\x12F\n" +
+	"\x10acknowledgements\x18\x03 \x03(\v2\x1a.hawser.v1.AcknowledgementR\x10acknowledgements\"\xd8\x01\n" +
+	"\x0fAcknowledgement\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\x05R\x06status\x12\x18\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\x12A\n" +
+	"\aheaders\x18\x04 \x03(\v2'.hawser.v1.Acknowledgement.HeadersEntryR\aheaders\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B!Z\x1fhawser/proto/hawser/v1;hawserv1b\x06proto3"
@@ -163,18 +424,24 @@ func file_hawser_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_hawser_v1_envelope_proto_rawDescData
 }
 
-var file_hawser_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_hawser_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_hawser_v1_envelope_proto_goTypes = []any{
-	(*Envelope)(nil), // 0: hawser.v1.Envelope
-	nil,              // 1: hawser.v1.Envelope.HeadersEntry
+	(*Envelope)(nil),        // 0: hawser.v1.Envelope
+	(*Outcome)(nil),         // 1: hawser.v1.Outcome
+	(*Acknowledgement)(nil), // 2: hawser.v1.Acknowledgement
+	nil,                     // 3: hawser.v1.Envelope.HeadersEntry
+	nil,                     // 4: hawser.v1.Acknowledgement.HeadersEntry
 }
 var file_hawser_v1_envelope_proto_depIdxs = []int32{
-	1, // 0: hawser.v1.Envelope.headers:type_name -> hawser.v1.Envelope.HeadersEntry
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 0: hawser.v1.Envelope.headers:type_name -> hawser.v1.Envelope.HeadersEntry
+	1, // 1: hawser.v1.Envelope.outcomes:type_name -> hawser.v1.Outcome
+	2, // 2: hawser.v1.Outcome.acknowledgements:type_name -> hawser.v1.Acknowledgement
+	4, // 3: hawser.v1.Acknowledgement.headers:type_name -> hawser.v1.Acknowledgement.HeadersEntry
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_hawser_v1_envelope_proto_init() }
@@ -188,7 +455,7 @@ func file_hawser_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hawser_v1_envelope_proto_rawDesc), len(file_hawser_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

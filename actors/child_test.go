@@ -1,0 +1,194 @@
+package actors
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"hawser/persistence"
+	"hawser/persistence/postgres"
+)
+
+// A child is a node in a process of its own: this test binary, started again. Two nodes with remote in one process race
+// inside the library (protoactor.md 0), and only a process can be killed.
+
+// childVariable holds the child's settings in its environment.
+const childVariable = "HAWSER_TEST_CHILD"
+
+type childSettings struct {
+	URL, Instance, Cluster string
+	// DieAfter is a type of event, as events lists it: once a row of this type is written the process kills itself, before
+	// it learns of it.
+	DieAfter string
+}
+
+// runChild is the child's main: it says "ready" and runs until its standard input is closed.
+func runChild(settings string) int {
+	var s childSettings
+	if err := json.Unmarshal([]byte(settings), &s); err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	store, err := postgres.Open(context.Background(), postgres.Options{URL: s.URL, TTL: testTTL, Log: quiet()})
+	if err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	g := &gate{Store: store}
+	if s.DieAfter != "" {
+		g.appended = func(_ context.Context, a persistence.Append) error {
+			if strings.HasSuffix(a.Event.Type, ":connection"+s.DieAfter) {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+			return nil
+		}
+	}
+	o := options(g, s.Instance)
+	o.Cluster = &ClusterOptions{Bind: s.Cluster}
+	n, err := Start(context.Background(), o)
+	if err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	for !n.Ready() || len(n.membership.Table().Owned(persistence.KindConnection)) == 0 {
+		time.Sleep(5 * time.Millisecond) // no test: the parent waits with a deadline
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	n.Stop()
+	_ = store.Close()
+	return 0
+}
+
+// child is the parent's side.
+type child struct {
+	t       testing.TB
+	address string // node to node
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	exited  chan struct{}
+	ready   chan struct{}
+	mu      sync.Mutex
+	said    strings.Builder
+}
+
+// startChild starts a node process and waits until it owns shards.
+func startChild(t testing.TB, s childSettings) *child {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{t: t, address: s.Cluster, cmd: exec.Command(os.Args[0]), exited: make(chan struct{}), ready: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	c.cmd.Stderr = os.Stderr
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(c.exited)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			c.mu.Lock()
+			c.said.WriteString(lines.Text() + "\n")
+			c.mu.Unlock()
+			if lines.Text() == "ready" {
+				close(c.ready)
+			}
+		}
+		_ = c.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = c.stdin.Close()
+		select {
+		case <-c.exited:
+		case <-time.After(20 * time.Second):
+			_ = c.cmd.Process.Kill()
+			<-c.exited
+			t.Error("the child did not end by itself")
+		}
+	})
+	select {
+	case <-c.ready:
+	case <-c.exited:
+		t.Fatalf("the child ended: %s", c.output())
+	case <-time.After(20 * time.Second):
+		t.Fatal("the child is not ready")
+	}
+	return c
+}
+
+func (c *child) output() string { c.mu.Lock(); defer c.mu.Unlock(); return c.said.String() }
+
+// alive reports whether the process runs.
+func (c *child) alive() bool {
+	select {
+	case <-c.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// freeAddress is a loopback address that was free a moment ago.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// pair is a node of this process and a child, on one database, that share the shards.
+func pair(t testing.TB, dieAfter string) (*member, *child) {
+	t.Helper()
+	url := schema(t)
+	here := startMember(t, url, "here", func(o *Options) { o.Cluster = &ClusterOptions{Bind: freeAddress(t)} })
+	here.ready()
+	there := startChild(t, childSettings{URL: url, Instance: "there", Cluster: freeAddress(t), DieAfter: dieAfter})
+	eventually(t, 15*time.Second, "the shards are shared", func() error {
+		theirs := 0
+		for k := range 16 {
+			if m, ok := here.membership.View().Owner(persistence.ShardRef{Kind: persistence.KindConnection, Number: k}); ok && m.Address == there.address {
+				theirs++
+			}
+		}
+		if here.owns() != 8 || theirs != 8 {
+			return fmt.Errorf("%d shards of mine, %d of the child", here.owns(), theirs)
+		}
+		return nil
+	})
+	return here, there
+}
+
+// idAt makes an id that the node at address owns.
+func (m *member) idAt(address, prefix string) string {
+	m.t.Helper()
+	for k := range 10_000 {
+		id := fmt.Sprintf("%s-%d", prefix, k)
+		if at, ok := m.owner(persistence.KindConnection, id); ok && at == address {
+			return id
+		}
+	}
+	m.t.Fatalf("%s owns nothing", address)
+	return ""
+}

@@ -1,0 +1,95 @@
+package migration
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"hawser/persistence"
+)
+
+// extent is the range of ids of a table: (before, last]. Ids have gaps, so what is made of it is an estimate.
+type extent struct{ before, last int64 }
+
+func (e extent) length() float64 { return float64(max(0, e.last-e.before)) }
+
+// passed is how much of the extent lies up to id.
+func (e extent) passed(id int64) float64 { return float64(min(max(id, e.before), e.last) - e.before) }
+
+// measure finds the extent of a table by asking for single rows: about fifty short reads.
+func measure(ctx context.Context, store persistence.Migrations, t persistence.Table) (extent, error) {
+	first, err := store.RowsAfter(ctx, t, 0, 1)
+	if err != nil || len(first) == 0 {
+		return extent{}, err
+	}
+	e := extent{before: first[0].ID - 1, last: first[0].ID}
+	beyond := int64(0) // no row has an id above it, once it is known
+	for step := int64(1); beyond == 0 || e.last < beyond; {
+		probe := e.last + step
+		if beyond != 0 {
+			probe = e.last + (beyond-e.last)/2
+		}
+		rows, err := store.RowsAfter(ctx, t, probe, 1)
+		switch {
+		case err != nil:
+			return extent{}, err
+		case len(rows) > 0:
+			e.last = rows[0].ID
+		default:
+			beyond = probe
+		}
+		if beyond == 0 {
+			if step > math.MaxInt64/4 || e.last > math.MaxInt64/2 {
+				return e, nil
+			}
+			step *= 2
+		}
+	}
+	return e, nil
+}
+
+// mark is a moment of a run: how many documents were counted and which share of the work was done by then.
+type mark struct {
+	at    time.Time
+	rows  int64
+	share float64
+}
+
+// window is over how long rates are taken.
+const window = 10 * time.Second
+
+// meter estimates speed and end of a run from its last ten to twenty seconds.
+type meter struct{ older, newer, now mark }
+
+// move takes note of a moment.
+func (m *meter) move(now mark) {
+	if m.older.at.IsZero() {
+		m.older, m.newer = now, now
+	}
+	if now.at.Sub(m.newer.at) >= window {
+		m.older, m.newer = m.newer, now
+	}
+	m.now = now
+}
+
+// rate is in documents per second, 0 when unknown.
+func (m *meter) rate() float64 {
+	took := m.now.at.Sub(m.older.at).Seconds()
+	if took <= 0 {
+		return 0
+	}
+	return float64(m.now.rows-m.older.rows) / took
+}
+
+// end is when all will be done at the speed of late, false when that cannot be told.
+func (m *meter) end() (time.Time, bool) {
+	took, done := m.now.at.Sub(m.older.at), m.now.share-m.older.share
+	if took <= 0 || done <= 0 {
+		return time.Time{}, false
+	}
+	left := took.Seconds() * max(0, 1-m.now.share) / done
+	if left > 1e9 {
+		return time.Time{}, false
+	}
+	return m.now.at.Add(time.Duration(left * float64(time.Second))), true
+}

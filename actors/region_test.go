@@ -1,0 +1,158 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hawser/messages"
+	"hawser/persistence"
+	"hawser/persistence/sqlite"
+)
+
+// startAlone starts a node on an embedded store.
+func startAlone(t testing.TB) *member {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Store: store}
+	o := options(g, "alone")
+	o.Exclusive = true
+	n, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.Stop()
+		if err := store.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return (&member{Node: n, t: t, gate: g}).ready()
+}
+
+// The library drops the mail of an actor that stops without a word (protoactor.md 4). Here every command is answered, and
+// executed once, however often its entity stops meanwhile.
+func TestMailToAStoppingEntityIsAnswered(t *testing.T) {
+	t.Parallel()
+	const askers, each, perStop = 16, 40, 20
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", "tcp://127.0.0.1:1", "closed"))
+	answered := make(chan struct{}, askers*each)
+	var stopping, asking sync.WaitGroup
+	stops := 0
+	stopping.Go(func() {
+		for n := 0; ; n++ {
+			if _, more := <-answered; !more {
+				return
+			}
+			if n%perStop > 0 {
+				continue
+			}
+			a.region.mu.Lock()
+			entity := a.region.entities["c"]
+			a.region.mu.Unlock()
+			if entity != nil {
+				a.region.stop(entity)
+				<-entity.gone
+				stops++
+			}
+		}
+	})
+	var slowest atomic.Int64
+	for k := range askers {
+		asking.Go(func() {
+			for i := range each {
+				began := time.Now()
+				reply, err := a.ask(with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named(fmt.Sprintf("%d-%d", k, i))))
+				if err != nil || reply.Status != 204 {
+					t.Errorf("%d %v", reply.Status, err)
+				}
+				answered <- struct{}{}
+				for took := int64(time.Since(began)); ; {
+					if old := slowest.Load(); took <= old || slowest.CompareAndSwap(old, took) {
+						break
+					}
+				}
+			}
+		})
+	}
+	asking.Wait()
+	close(answered)
+	stopping.Wait()
+	if got := len(events(t, a.gate, "c")); got != 1+askers*each {
+		t.Errorf("%d events of %d commands", got-1, askers*each)
+	}
+	t.Logf("%d commands, %d stops, slowest answer %v", askers*each, stops, time.Duration(slowest.Load()).Round(time.Millisecond))
+}
+
+// A shard that was claimed is not served before its open connections are known (decision O13): commands wait for that.
+func TestCommandsWaitUntilTheShardIsServed(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", "tcp://127.0.0.1:1", "closed"))
+	lease, _ := a.lease("c")
+	number := lease.Shard.Number
+	a.region.drop(map[int]bool{number: true}, false)
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := a.region.ask(brief, on(t, messages.RetrieveConnection, "c")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before: %v", err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := a.ask(on(t, messages.RetrieveConnection, "c"))
+		answered <- err
+	}()
+	a.region.serve(map[int]persistence.Epoch{number: lease.Epoch - 1}) // somebody else's time
+	select {
+	case err := <-answered:
+		t.Errorf("served under an old epoch: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	a.region.serve(map[int]persistence.Epoch{number: lease.Epoch})
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+// What a bulk recovery has read is used once, and only if nobody touched the entity meanwhile.
+func TestRecoveredStateIsUsedOnlyWhileFresh(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", "tcp://127.0.0.1:1", "closed"))
+	stop := func() {
+		a.region.mu.Lock()
+		entity := a.region.entities["c"]
+		a.region.mu.Unlock()
+		a.region.stop(entity)
+		<-entity.gone
+	}
+	read := func() map[string]*persistence.Recovery {
+		out := map[string]*persistence.Recovery{}
+		for r, err := range a.gate.Recover(t.Context(), []string{"connection:c"}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out["c"] = &r
+		}
+		return out
+	}
+	stop()
+	a.region.announce([]string{"c"})
+	stale := read()
+	a.want(204, with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named("newer")))
+	stop()
+	a.region.offer(stale)
+	if err := a.region.start("c"); err != nil {
+		t.Fatal(err)
+	}
+	a.want(204, with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named("newest")))
+	wantEvents(t, a.gate, "c", "Created", "Modified", "Modified")
+}

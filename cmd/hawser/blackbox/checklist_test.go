@@ -1,0 +1,264 @@
+package blackbox
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// checkRow is one or more rows of piggyback.md 12: name begins with their numbers. Its ids begin with id.
+type checkRow struct {
+	name  string
+	nodes int // 0: any number; else only with so many
+	check func(t *testing.T, n *node, id string)
+}
+
+// checklist is everything of piggyback.md 12 that can be observed beside other rows on the same nodes.
+func checklist(t *testing.T) []checkRow {
+	broker, dead := startMosquitto(t), freePorts(t, 1)[0]
+	rows := slices.Concat(envelopeRows(hangingEndpoint(t)), connectionRows(broker.URI(), dead), runningRows(broker.URI()), nodeRows(broker.URI()))
+	return rows
+}
+
+// alone are the rows that restart what others use: they are tests of their own.
+var alone = []string{"69, 73, 74 restart", "77 the broker comes back"}
+
+// pending are the rows that cannot hold yet, and why. One that begins to hold fails here: move it into the checklist.
+var pending = []struct {
+	name, why string
+	holds     func(n *node) error
+}{
+	{"78 migrateEncryption without keys", "the encryption migration is not wired yet", func(n *node) error {
+		return refusal(n, "migrateEncryption", 400, "connectivity:encryption.notconfigured")
+	}},
+	{"79 migrateEncryptionAbort, idle", "the encryption migration is not wired yet", func(n *node) error {
+		return refusal(n, "migrateEncryptionAbort", 409, "connectivity:encryption.migration.notrunning")
+	}},
+}
+
+// refusal asks the migration and says how its answer differs from a bare error.
+func refusal(n *node, command string, status int, code string) error {
+	reply := n.commandAt("/user/connectivityRoot/encryptionMigration", object{"type": "connectivity.commands:" + command})
+	if number(reply["status"]) != status || reply["error"] != code {
+		return fmt.Errorf("%s", show(reply))
+	}
+	return nil
+}
+
+// TestChecklist is piggyback.md 12 on one node with each store and on three nodes. Commands of three nodes go to each in turn.
+func TestChecklist(t *testing.T) {
+	for name, start := range settings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nodes := start(t)
+			n := inTurn(nodes)
+			for _, p := range pending {
+				if err := p.holds(n); err == nil {
+					t.Errorf("row %s holds now: move it into the checklist", p.name)
+				} else {
+					t.Logf("pending: row %s: %s", p.name, p.why)
+				}
+			}
+			for _, row := range checklist(t) {
+				if row.nodes != 0 && row.nodes != len(nodes) {
+					continue
+				}
+				t.Run(row.name, func(t *testing.T) {
+					t.Parallel()
+					row.check(t, n.as(t), "row-"+strconv.Itoa(numbers(row.name)[0]))
+				})
+			}
+		})
+	}
+}
+
+// TestChecklistIsWhole: each of the 84 rows is observed somewhere, or pending.
+func TestChecklistIsWhole(t *testing.T) {
+	names := slices.Clone(alone)
+	for _, row := range checklist(t) {
+		names = append(names, row.name)
+	}
+	for _, row := range pending {
+		names = append(names, row.name)
+	}
+	seen := map[int]bool{}
+	for _, name := range names {
+		for _, number := range numbers(name) {
+			seen[number] = true
+		}
+	}
+	for number := 1; number <= 84; number++ {
+		if !seen[number] {
+			t.Errorf("row %d is not observed", number)
+		}
+	}
+}
+
+// numbers are the row numbers that a name begins with.
+func numbers(name string) []int {
+	var all []int
+	for _, word := range strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == ',' }) {
+		number, err := strconv.Atoi(strings.TrimRight(word, "abc"))
+		if err != nil {
+			break
+		}
+		all = append(all, number)
+	}
+	return all
+}
+
+// inTurn is the first of nodes, with the others beside it for commands.
+func inTurn(nodes []*node) *node {
+	first := *nodes[0]
+	first.peers, first.turn = nodes, &atomic.Int64{}
+	return &first
+}
+
+const piggyback = "/devops/piggyback/connectivity"
+
+// exchange is one HTTP request and what is expected of its answer.
+type exchange struct {
+	row    string
+	method string // "": POST
+	path   string // "": piggyback; <own> stands for the instance id of the node
+	body   string
+	change func(*http.Request)
+	check  func(t *testing.T, n *node, a answer)
+}
+
+func (x exchange) asRow() checkRow {
+	return checkRow{name: x.row, check: func(t *testing.T, n *node, _ string) {
+		method, path := x.method, x.path
+		if method == "" {
+			method = http.MethodPost
+		}
+		if path == "" {
+			path = piggyback
+		}
+		change := x.change
+		if change == nil {
+			change = func(*http.Request) {}
+		}
+		x.check(t, n, n.request(method, strings.ReplaceAll(path, "<own>", n.instance), x.body, change))
+	}}
+}
+
+// envelopeRows are rows 1–27, 58, 61, 72 and 84: what the gateway answers before or around a target.
+func envelopeRows(hanging string) []checkRow {
+	const path = piggyback
+	valid := envelope(shardRegion, nil, on("retrieveConnection", "nobody"))
+	rows := []checkRow{{name: "22 slow endpoint", check: func(t *testing.T, n *node, id string) { slowEndpoint(t, n, id, hanging) }}}
+	for _, x := range []exchange{
+
+		{row: "1 no credentials", body: valid, change: func(r *http.Request) { r.Header.Del("Authorization") },
+			check: plain(401, "The resource requires authentication, which was not supplied with the request")},
+		{row: "2 wrong password", body: valid, change: func(r *http.Request) { r.SetBasicAuth("devops", "wrong") },
+			check: plain(401, "The supplied authentication is invalid")},
+		{row: "3 wrong user", body: valid, change: func(r *http.Request) { r.SetBasicAuth("admin", password) },
+			check: plain(401, "The supplied authentication is invalid")},
+		{row: "4 GET", method: http.MethodGet, check: func(t *testing.T, n *node, a answer) {
+			if a.status != 405 || a.header.Get("Allow") != "POST" {
+				t.Fatalf("%d, Allow %q", a.status, a.header.Get("Allow"))
+			}
+		}},
+		{row: "5 empty object", body: `{}`, check: e1(400, "json.field.missing", "</targetActorSelection>")},
+		{row: "6 no headers", body: `{"targetActorSelection":"` + shardRegion + `","piggybackCommand":{"type":"connectivity.commands:retrieveConnection","connectionId":"nobody"}}`,
+			check: aggregated(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "7 no command", body: `{"targetActorSelection":"x","headers":{}}`, check: e1(400, "json.field.missing", "</piggybackCommand>")},
+		{row: "8 array", body: `[]`, check: e1(400, "json.format.invalid", "")},
+		{row: "9 not JSON", body: `x`, check: e1(400, "json.invalid", "")},
+		{row: "9a empty", body: ``, check: e1(400, "json.invalid", "")},
+		{row: "10 number as target", body: `{"targetActorSelection":5,"headers":{},"piggybackCommand":{}}`, check: e1(400, "json.invalid", "</targetActorSelection>")},
+		{row: "11 sudo header", body: envelope(shardRegion, object{"ditto-sudo": "yes"}, on("retrieveConnection", "x")),
+			check: func(t *testing.T, n *node, a answer) {
+				e1(400, "header.invalid", "")(t, n, a)
+				if key := a.object(t)["invalidHeaderKey"]; key != "ditto-sudo" {
+					t.Fatalf("invalidHeaderKey %v", key)
+				}
+			}},
+		{row: "12 timeout above the limit", path: path + "?timeout=61s", body: valid, check: e1(400, "gateway:timeout.invalid", "<61,000ms>")},
+		{row: "13 timeout unreadable", path: path + "?timeout=abc", body: valid, check: e1(400, "timeout.invalid", "")},
+		{row: "14 timeout zero", path: path + "?timeout=0", body: valid, check: e1(400, "header.invalid", "timeout")},
+		{row: "15 content type", body: valid, change: func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") },
+			check: direct(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "16 unknown type", body: envelope(shardRegion, nil, object{"type": "no.such:thing"}),
+			check: direct(func(t *testing.T, reply object) { wantE2(t, reply, 400, "json.type.notparsable") })},
+		{row: "17 no type", body: envelope(shardRegion, nil, object{"connectionId": "x"}),
+			check: direct(func(t *testing.T, reply object) {
+				mention(t, wantE2(t, reply, 400, "json.type.notparsable"), "<null>")
+			})},
+		{row: "18 no connection id", body: envelope(shardRegion, nil, object{"type": "connectivity.commands:retrieveConnection"}),
+			check: direct(func(t *testing.T, reply object) {
+				mention(t, wantE2(t, reply, 400, "json.field.missing"), "</connectionId>")
+			})},
+		{row: "19 unknown id", body: valid, check: direct(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "20 unknown id, aggregate absent", body: envelope(shardRegion, object{"aggregate": nil}, on("retrieveConnection", "nobody")),
+			check: aggregated(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "21 unknown target", body: envelope("/user/nobody", object{"timeout": "2s"}, on("retrieveConnection", "x")),
+			check: direct(func(t *testing.T, reply object) {
+				mention(t, wantE2(t, reply, 404, "devops:target.notfound"), shardRegion, idsActor)
+			})},
+		{row: "23 unknown service", path: "/devops/piggyback/nosuch", body: valid, check: e1(404, "devops:service.notfound", "nosuch")},
+		{row: "24 right instance", path: path + "/<own>", body: valid,
+			check: direct(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "25 wrong instance", path: path + "/nosuch", body: valid, check: e1(404, "devops:instance.notfound", "nosuch")},
+		{row: "26 group topic", body: envelope(shardRegion, object{"is-group-topic": true}, on("retrieveConnection", "nobody")),
+			check: direct(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "27 group topic, no service", path: "/devops/piggyback", body: envelope(shardRegion, object{"is-group-topic": true}, on("retrieveConnection", "nobody")),
+			check: direct(func(t *testing.T, reply object) { wantError(t, reply, 404, "connectivity:connection.notfound") })},
+		{row: "58 ids at the shard target", body: envelope(shardRegion, nil, object{"type": "connectivity.commands:retrieveAllConnectionIds"}),
+			check: direct(func(t *testing.T, reply object) { wantE2(t, reply, 400, "json.type.notparsable") })},
+		{row: "61 ids by tag without tag", body: envelope(idsActor, nil, object{"type": "connectivity.sudo.commands:sudoRetrieveConnectionIdsByTag"}),
+			check: direct(func(t *testing.T, reply object) { mention(t, wantE2(t, reply, 400, "json.field.missing"), "</tag>") })},
+		{row: "72 loggingExpired", body: envelope(shardRegion, nil, on("loggingExpired", "x")),
+			check: direct(func(t *testing.T, reply object) { wantE2(t, reply, 400, "json.type.notparsable") })},
+		{row: "84 no response required", body: envelope(shardRegion, object{"response-required": false}, on("closeConnection", "nobody")),
+			check: func(t *testing.T, n *node, a answer) {
+				if a.status != http.StatusAccepted || len(a.body) != 0 {
+					t.Fatalf("%d %q, want 202 and nothing", a.status, a.body)
+				}
+			}},
+		{row: "27 group topic, no service, target of every node", path: "/devops/piggyback",
+			body: envelope(cleanupActor, object{"is-group-topic": true, "timeout": "10s"}, object{"type": "status.commands:retrieveHealth"}),
+			check: func(t *testing.T, _ *node, a answer) {
+				if a.status != 408 || string(a.body) != "null" {
+					t.Fatalf("%d %q, want 408 null", a.status, a.body)
+				}
+			}},
+	} {
+		rows = append(rows, x.asRow())
+	}
+	return rows
+}
+
+// slowEndpoint is row 22.
+func slowEndpoint(t *testing.T, n *node, id, hanging string) {
+	wantStatus(t, n.command(with("createConnection", mqttConnection(id, "tcp://"+hanging, "closed"))), 201)
+	for _, c := range []struct {
+		timeout string
+		check   func(t *testing.T, n *node, a answer)
+	}{
+		{"2s", direct(func(t *testing.T, reply object) { wantE2(t, reply, 503, "ask.error") })},
+		{"20s", func(t *testing.T, _ *node, a answer) {
+			if a.status != 408 || string(a.body) != "null" {
+				t.Fatalf("%d %q, want 408 null", a.status, a.body)
+			}
+		}},
+	} {
+		t.Run(c.timeout, func(t *testing.T) {
+			n := n.as(t)
+			began := time.Now()
+			a := n.request(http.MethodPost, piggyback, envelope(shardRegion, object{"ditto-sudo": true, "timeout": c.timeout}, on("openConnection", id)))
+			c.check(t, n, a)
+			want, _ := time.ParseDuration(c.timeout)
+			if took := time.Since(began); took < want-100*time.Millisecond {
+				t.Fatalf("answered after %v, before its timeout", took)
+			}
+		})
+	}
+}
