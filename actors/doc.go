@@ -4,4 +4,7 @@
 //
 // Read first: Node (node.go: what is wired to what, start and drain), Ask (ask.go: selection to target), region (region.go:
 // one activation per connection id), revive (revive.go: what was open is opened again), clients (clients.go).
+//
+// Between nodes: wire (commands), links (frames of the relay, actors/signals), interest (who takes what in the whole
+// cluster).
 package actors

@@ -64,6 +64,12 @@ func (x *index) set(id string, revision int64, status, interest string) {
 	x.rows[id] = row
 }
 
+func (x *index) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.err = err
+}
+
 func (x *index) Interests(context.Context) (rows []persistence.IndexRow, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -221,10 +227,10 @@ func TestHeal(t *testing.T) {
 		r.index.set("x", 2, "closed", "i1")
 		r.index.set("y", 3, "open", "i3")
 		r.index.set("z", 2, "open", "i2")
-		r.index.err = errors.New("away")
+		r.index.fail(errors.New("away"))
 		time.Sleep(healEvery + time.Second)
 		r.want(t, "x=i1 y=i1")
-		r.index.err = nil
+		r.index.fail(nil)
 		for _, m := range r.members {
 			m.refresh()
 		}

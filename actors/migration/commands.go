@@ -54,7 +54,10 @@ func (a *activation) once(ctx context.Context, c messages.Command, execute func(
 	case <-ctx.Done():
 		return messages.Reply{}, ctx.Err()
 	}
-	if a.ctx.Err() != nil { // the node gave the migration away meanwhile
+	switch {
+	case ctx.Err() != nil: // nobody waits for the answer any more
+		return messages.Reply{}, ctx.Err()
+	case a.ctx.Err() != nil: // the node gave the migration away meanwhile
 		return messages.Reply{}, messages.ErrNoLease
 	}
 	now := a.opts.Now()
@@ -147,6 +150,7 @@ func (a *activation) start(ctx context.Context, c messages.Command) (messages.Re
 		err := store(brief, a.opts.Store, p)
 		cancel()
 		if err != nil {
+			a.spawn(func() { a.settle(ring, p) }, func() {})
 			return a.unavailable(ctx, "the start of the encryption migration could not be saved", err)
 		}
 	}

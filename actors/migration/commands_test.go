@@ -231,6 +231,46 @@ func TestStoreUnavailable(t *testing.T) { // D22
 	counted(t, n.completed(), counts(30, 0, 0), counts(30, 0, 0))
 }
 
+// lossy is a store whose answer to the first save is lost.
+type lossy struct {
+	*memory
+	saved bool // whether it was done
+	once  sync.Once
+}
+
+func (l *lossy) SaveProgress(ctx context.Context, name string, progress json.RawMessage) (err error) {
+	l.once.Do(func() {
+		if l.saved {
+			_ = l.memory.SaveProgress(ctx, name, progress)
+		}
+		err = errInjected
+	})
+	if err != nil {
+		return err
+	}
+	return l.memory.SaveProgress(ctx, name, progress)
+}
+
+func TestStartWithoutAnAnswerOfTheStore(t *testing.T) { // what is stored as running runs
+	for _, saved := range []bool{true, false} {
+		l := &lossy{memory: newMemory(t, 30, ring(t, true, k2, "")), saved: saved}
+		n := startNode(t, with(l, ring(t, true, k1, k2)))
+		if r := n.ask(command(t, messages.MigrateEncryption, freshly)); r.Status != 503 {
+			t.Errorf("%+v", r)
+		}
+		if saved {
+			n.eventually("it runs", func() bool { return n.status().Phase == "completed" })
+			counted(t, n.completed(), counts(30, 0, 0), counts(30, 0, 0))
+			continue
+		}
+		if s := n.status(); s.MigrationActive || s.Timing.StartedAt != nil {
+			t.Errorf("%+v", s)
+		}
+		n.migrate(freshly)
+		counted(t, n.completed(), counts(30, 0, 0), counts(30, 0, 0))
+	}
+}
+
 func TestOutageInTheMiddle(t *testing.T) {
 	m := newMemory(t, 30, ring(t, true, k2, ""))
 	w := watch(m)
@@ -331,7 +371,9 @@ func TestRequestsAreExecutedOnce(t *testing.T) { // D7
 }
 
 func TestOwnership(t *testing.T) {
-	r := New(with(newMemory(t, 3, ring(t, true, k2, "")), ring(t, true, k1, k2)))
+	o := with(newMemory(t, 3, ring(t, true, k2, "")), ring(t, true, k1, k2))
+	o.Log = quiet()
+	r := New(o)
 	c := command(t, messages.MigrateEncryptionStatus, "")
 	if _, err := r.Ask(t.Context(), c); !errors.Is(err, messages.ErrNoLease) {
 		t.Errorf("before Start: %v", err)

@@ -53,7 +53,7 @@ func onStores(t *testing.T, test func(t *testing.T, d *database)) {
 		test(t, newDatabase(t, s))
 	})
 	t.Run("postgres", func(t *testing.T) {
-		s, err := postgres.Open(t.Context(), postgres.Options{URL: persistencetest.Schema(t), Log: quiet()})
+		s, err := postgres.Open(t.Context(), postgres.Options{URL: persistencetest.Schema(t), Lanes: 1, PoolSize: 3, Log: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -345,7 +345,7 @@ func counts(processed, skipped, failed int64) messages.MigrationCounts {
 type watched struct {
 	persistence.Migrations
 	read  func(ctx context.Context, t persistence.Table, after int64, limit int) ([]persistence.Row, error) // instead of RowsAfter
-	batch func(n int, t persistence.Table, updates []persistence.RowUpdate, apply func() error) error      // around the n-th ApplyBatch
+	batch func(n int, t persistence.Table, updates []persistence.RowUpdate, apply func() error) error       // around the n-th ApplyBatch
 
 	mu      sync.Mutex
 	batches int

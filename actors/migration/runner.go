@@ -147,15 +147,44 @@ func (a *activation) load() {
 
 // launch starts a run; false: the ownership is over. Whoever calls has the turn, or is load.
 func (a *activation) launch(ring *encryption.Keyring, p Progress) bool {
+	x := newRun(a.opts, ring, p)
+	return a.spawn(func() { x.execute(a.ctx) }, func() { a.run = x })
+}
+
+// spawn runs a goroutine that belongs to this ownership, after noting it under the lock; false: the ownership is over.
+func (a *activation) spawn(work, note func()) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
 		return false
 	}
-	x := newRun(a.opts, ring, p)
-	a.run = x
-	a.work.Go(func() { x.execute(a.ctx) })
+	note()
+	a.work.Go(work)
 	return true
+}
+
+// settle finds out whether a start that the store did not confirm is there after all. Then it counts: another node would go
+// on with it, too.
+func (a *activation) settle(ring *encryption.Keyring, p Progress) {
+	var stored Progress
+	look := func() bool {
+		return insist(a.ctx, a.opts.Log, "it is not known whether an encryption migration was started", func(ctx context.Context) (err error) {
+			stored, err = load(ctx, a.opts.Store)
+			return err
+		})
+	}
+	if !look() || !stored.same(p) {
+		return
+	}
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-a.ctx.Done():
+		return
+	}
+	if _, running := a.last(); !running && look() && stored.same(p) { // nobody has started another one meanwhile
+		a.launch(ring, p)
+	}
 }
 
 // last is the last run of this ownership, and whether it still runs; nil: there was none.

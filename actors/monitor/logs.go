@@ -185,7 +185,7 @@ func (l *logs) newest(limit int) []LogEntry {
 	out := make([]LogEntry, 0, len(all))
 	size := 0
 	for i := range all {
-		e := all[i].render()
+		e := all[i].render(true)
 		b, err := json.Marshal(e)
 		if err != nil {
 			continue // strings and an instant always marshal
@@ -199,7 +199,11 @@ func (l *logs) newest(limit int) []LogEntry {
 	return out
 }
 
-func (e *located) render() LogEntry {
+// notProvided stands for an unknown correlation id (piggyback.md 4.15).
+const notProvided = "<not-provided>"
+
+// render is the entry as it is answered or published; details: with the names of the headers.
+func (e *located) render(details bool) LogEntry {
 	out := LogEntry{
 		CorrelationID: e.entry.CorrelationID,
 		Timestamp:     Instant(time.Unix(0, e.at)),
@@ -210,7 +214,7 @@ func (e *located) render() LogEntry {
 		Address:       e.scope.address,
 	}
 	if out.CorrelationID == "" {
-		out.CorrelationID = "<not-provided>"
+		out.CorrelationID = notProvided
 	}
 	if e.success {
 		out.Level = "success"
@@ -218,7 +222,7 @@ func (e *located) render() LogEntry {
 	if out.Message == "" {
 		out.Message = defaultText(e.scope.category, e.metric, e.success)
 	}
-	if e.entry.HeaderKeys != nil {
+	if details && e.entry.HeaderKeys != nil {
 		out.Message += " - Message header keys: [" + strings.Join(e.entry.HeaderKeys, ", ") + "]"
 	}
 	if e.entry.EntityType != "" && e.entry.EntityID != "" {

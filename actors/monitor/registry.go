@@ -12,6 +12,7 @@ type Options struct {
 	FailureCapacity int              // entries per ring, default 10
 	MaxLogSizeBytes int              // characters of entry JSON in one answer, default 250000
 	LogDuration     time.Duration    // default 24h (D9)
+	Publisher       *Publisher       // gets every entry, too; nil: nobody does
 	Now             func() time.Time // nil: time.Now
 }
 

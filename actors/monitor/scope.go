@@ -68,19 +68,24 @@ func outcome(success bool) int {
 	return 0
 }
 
-// Active reports whether log entries are kept now, so that a caller can skip building one.
-func (s *Scope) Active() bool { return s.conn.logs.active.Load() }
+// Active reports whether log entries are kept or published now, so that a caller can skip building one.
+func (s *Scope) Active() bool {
+	return s.conn.logs.active.Load() || s.conn.registry.opts.Publisher != nil
+}
 
-// Success counts and, while logging is active, keeps an entry.
+// Success counts and, while logging is active, keeps an entry; a Publisher gets it in any case.
 func (s *Scope) Success(m Metric, e Entry) { s.keep(m, true, e) }
 
-// Failure counts and, while logging is active, keeps an entry.
+// Failure counts and, while logging is active, keeps an entry; a Publisher gets it in any case.
 func (s *Scope) Failure(m Metric, e Entry) { s.keep(m, false, e) }
 
 func (s *Scope) keep(m Metric, success bool, e Entry) {
 	now := s.conn.registry.nanos()
 	s.record(m, success, now)
-	if s.Active() {
+	if s.conn.logs.active.Load() {
 		s.conn.logs.add(s, m, success, now, e)
+	}
+	if p := s.conn.registry.opts.Publisher; p != nil && p.wants(success) {
+		p.publish(&located{kept: kept{at: now, entry: e}, scope: s, metric: m, success: success})
 	}
 }

@@ -14,7 +14,7 @@
 // never held while one of these is taken, and no lock is held across a publish or a settlement.
 //
 // One Hub serves one node. A receiver is the target side of one connection of the cluster. Its relays go to the Endpoint of
-// the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, design.md 6.1): that
+// the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, arrivals.go, design.md 6.1): that
 // hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
 // there the relay belongs to this hub, which sends it again, or elsewhere, when anything on the way gets lost or moves.
 // Frames cross between nodes as package actors encodes them (actors/links.go).

@@ -12,12 +12,18 @@ import (
 	"go.uber.org/goleak"
 )
 
-// dialVariable makes the test binary a client in another network namespace: it dials, says how that went and exits.
+// dialVariable makes the test binary a client in another network namespace: it dials "host:port within", says how that went
+// and exits.
 const dialVariable = "CHAOS_TEST_DIAL"
 
 func TestMain(m *testing.M) {
-	if address := os.Getenv(dialVariable); address != "" {
-		c, err := net.DialTimeout("tcp", address, time.Second)
+	if order := os.Getenv(dialVariable); order != "" {
+		address, limit, _ := strings.Cut(order, " ")
+		within, err := time.ParseDuration(limit)
+		if err != nil {
+			panic(err)
+		}
+		c, err := net.DialTimeout("tcp", address, within)
 		if err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(0)

@@ -143,12 +143,16 @@ func TestNamespacesCut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	reach := func(index int, address string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	reach := func(index int, address string, want bool) string {
+		within := "15s"
+		if !want {
+			within = "500ms"
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		args := append(places[index].prefix[1:], os.Args[0])
 		cmd := exec.CommandContext(ctx, places[index].prefix[0], args...)
-		cmd.Env = append(os.Environ(), dialVariable+"="+address)
+		cmd.Env = append(os.Environ(), dialVariable+"="+address+" "+within)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -157,14 +161,14 @@ func TestNamespacesCut(t *testing.T) {
 	}
 	up := func(index int, address string, want bool) {
 		t.Helper()
-		if got := reach(index, address); strings.HasPrefix(got, "connected") != want {
+		if got := reach(index, address, want); strings.HasPrefix(got, "connected") != want {
 			t.Errorf("node %d to %s: %s", index, address, got)
 		}
 	}
 	// Nothing listens on the peers' addresses, but a refusal shows that the packet got there.
 	peer := func(index, other int, want bool) {
 		t.Helper()
-		if got := reach(index, places[other].cluster); strings.Contains(got, syscall.ECONNREFUSED.Error()) != want {
+		if got := reach(index, places[other].cluster, want); strings.Contains(got, syscall.ECONNREFUSED.Error()) != want {
 			t.Errorf("node %d to node %d: %s", index, other, got)
 		}
 	}
@@ -180,7 +184,7 @@ func TestNamespacesCut(t *testing.T) {
 			up(2, database, true)
 		})
 	}
-	from := netip.MustParseAddrPort(strings.TrimSpace(strings.TrimPrefix(reach(2, shared), "connected from ")))
+	from := netip.MustParseAddrPort(strings.TrimSpace(strings.TrimPrefix(reach(2, shared, true), "connected from ")))
 	if n.index(from) != 2 || n.index(netip.MustParseAddrPort("127.0.0.1:5")) != 0 {
 		t.Errorf("%s is node %d", from, n.index(from))
 	}

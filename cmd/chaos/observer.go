@@ -14,6 +14,9 @@ type link struct {
 	began  time.Time   // CONNECT read
 	acked  time.Time   // CONNACK sent; zero: never
 	ended  time.Time   // zero: still there
+
+	after    []*link       // earlier links of the client that the node has closed but that the tap still has to close
+	finished chan struct{} // closed when the tap has closed both sides
 }
 
 // overlap is a CONNECT of a client whose earlier link was up.
@@ -42,13 +45,19 @@ func newObserver(who func(netip.AddrPort, bool) (int, condition)) *observer {
 	return &observer{who: who, now: time.Now, links: map[string][]*link{}}
 }
 
-// connecting notes a CONNECT. Links of the client that are up at this instant make it an overlap, one for each.
+// connecting notes a CONNECT. Links of the client that are up at this instant make it an overlap, one for each, unless its own
+// link is over already: then it was read late, after what came later.
 func (o *observer) connecting(client string, remote netip.AddrPort, up func() bool) *link {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := &link{client: client, remote: remote, up: up, began: o.now()}
+	l := &link{client: client, remote: remote, up: up, began: o.now(), finished: make(chan struct{})}
+	late := !up()
 	for _, old := range o.links[client] {
-		if old.ended.IsZero() && old.up() {
+		switch {
+		case late:
+		case !old.up():
+			l.after = append(l.after, old)
+		case old.ended.IsZero():
 			oldNode, cause := o.who(old.remote, true)
 			newNode, _ := o.who(remote, true)
 			o.overlaps = append(o.overlaps, overlap{client: client, at: l.began, old: old.remote, new: remote,

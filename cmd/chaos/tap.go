@@ -89,13 +89,26 @@ func (t *tap) serve(c *net.TCPConn) {
 	_ = c.SetReadDeadline(time.Time{})
 	remote, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	l := t.observer.connecting(client, remote, func() bool { return established(c) })
+	defer close(l.finished)
 	defer t.observer.ended(l)
+	// The broker must see the links of a client in the order in which the node used them, however this program's goroutines
+	// are scheduled: a CONNECT whose link is over would take over the one that followed it.
+	for _, earlier := range l.after {
+		select {
+		case <-earlier.finished:
+		case <-time.After(5 * time.Second):
+		}
+	}
+	l.after = nil // else each link would keep all its predecessors
 	b, err := net.DialTimeout("tcp", t.broker, 5*time.Second)
 	if err != nil {
 		return
 	}
 	defer t.remove(b)
 	if !t.add(b) {
+		return
+	}
+	if !established(c) {
 		return
 	}
 	if _, err := b.Write(packet); err != nil {

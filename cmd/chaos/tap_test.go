@@ -170,6 +170,71 @@ func TestObserverFindsOverlaps(t *testing.T) {
 	}
 }
 
+// TestObserverKnowsLateReads: a CONNECT that is read after its link is over is no overlap with the link that followed.
+func TestObserverKnowsLateReads(t *testing.T) {
+	o := newObserver(func(netip.AddrPort, bool) (int, condition) { return 1, well })
+	second := o.connecting("x", netip.AddrPort{}, func() bool { return true })
+	first := o.connecting("x", netip.AddrPort{}, func() bool { return false })
+	if got := o.taken(); len(got) != 0 || len(first.after) != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if third := o.connecting("x", netip.AddrPort{}, func() bool { return true }); len(o.taken()) != 1 || len(third.after) != 1 || third.after[0] != first {
+		t.Fatalf("the third overlaps the second (%p) and comes after the first (%p): %+v", second, first, third.after)
+	}
+}
+
+// TestTapKeepsTheOrder: the broker has seen the end of a client's link before its next CONNECT.
+func TestTapKeepsTheOrder(t *testing.T) {
+	var events []string
+	arrived := make(chan string, 100)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				if _, _, err := readConnect(c); err != nil {
+					return
+				}
+				arrived <- "connect"
+				_, _ = c.Write([]byte{0x20, 2, 0, 0})
+				_, _ = io.Copy(io.Discard, c)
+			}()
+		}
+	}()
+	c := well
+	tp, o := tapped(t, l.Addr().String(), &c)
+	const links = 20
+	for range links {
+		_ = dialTap(t, tp, "x").Close()
+	}
+	for range links {
+		select {
+		case e := <-arrived:
+			events = append(events, e)
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of %d links arrived", len(events), links)
+		}
+	}
+	if got := o.taken(); len(got) != 0 {
+		t.Fatalf("%d overlaps", len(got))
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, link := range o.links["x"] {
+		if i > 0 && link.acked.Before(o.links["x"][i-1].ended) {
+			t.Fatalf("link %d was acknowledged before link %d had ended", i, i-1)
+		}
+	}
+}
+
 // TestObserverTimes checks what is read from the links: gaps, and when a client was up again.
 func TestObserverTimes(t *testing.T) {
 	clock := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)

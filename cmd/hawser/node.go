@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hawser/actors"
+	"hawser/actors/monitor"
 	"hawser/cmd/hawser/config"
 	"hawser/gateway"
 	"hawser/gateway/connections"
@@ -33,6 +34,7 @@ type node struct {
 	log      *slog.Logger
 	core     core
 	levels   *devops.Levels
+	logs     *monitor.Publisher // nil unless connection logs are published
 	metrics  prometheus.Registerer
 	store    persistence.Store // nil until it is open
 	registry *prometheus.Registry
@@ -161,6 +163,11 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *
 		return nil, err
 	}
 	options.NodeTargets = n.core.targets
+	if c.Publisher.Enabled {
+		n.logs = monitor.NewPublisher(publisherOptions(c, n.core.Instance, log))
+		n.metrics.MustRegister(n.logs)
+		options.Monitor.Publisher = n.logs
+	}
 	running, err := actors.Start(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start: %w", err)
@@ -332,6 +339,9 @@ func (n *node) stop() {
 	}
 	if running != nil {
 		running.Stop()
+	}
+	if n.logs != nil {
+		n.logs.Close()
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {

@@ -94,6 +94,21 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 	}, nil
 }
 
+// publisherOptions says where connection logs are published (contract runtime.md 12.4).
+func publisherOptions(c *config.Config, instance func() string, log *slog.Logger) monitor.PublisherOptions {
+	p := &c.Publisher
+	members := map[string]string{}
+	for _, pair := range p.Context {
+		name, value, _ := strings.Cut(pair, "=")
+		members[name] = value
+	}
+	return monitor.PublisherOptions{
+		Host: p.Host, Port: p.Port, TLS: p.TLS, Tag: p.Tag, Levels: p.Levels, Details: p.Details, Context: members, Instance: instance,
+		ConnectTimeout: p.Connect, ReadTimeout: p.ReadTimeout, Ack: p.Ack, MaxBuffer: int(p.MaxBuffer), Retries: p.Retries,
+		RetryBase: p.RetryBase, RetryMax: p.RetryMax, Flush: p.Flush, Log: named(log, "hawser/actors/monitor"),
+	}
+}
+
 // clusterOptions says how other nodes on the same database reach this one; nil on the embedded store.
 func clusterOptions(c *config.Config) (*actors.ClusterOptions, error) {
 	if c.Postgres.URL.Empty() {

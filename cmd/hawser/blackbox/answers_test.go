@@ -105,7 +105,7 @@ func mention(t *testing.T, e object, names ...string) {
 }
 
 // hangingEndpoint accepts connections and never says a word.
-func hangingEndpoint(t *testing.T) string {
+func hangingEndpoint(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -26,6 +26,7 @@ var layers = []struct {
 	{"hawser/cmd/hawser/config", nil},
 	{"hawser/cmd/hawser/demo", nil},
 	{"hawser/cmd", []string{"hawser/gateway", "hawser/actors", "hawser/persistence", "hawser/messages", "hawser/cmd"}},
+	{"hawser/gateway/connections", []string{"hawser/gateway", "hawser/messages"}},
 	{"hawser/gateway/devops", []string{"hawser/gateway", "hawser/messages"}},
 	{"hawser/gateway/status", []string{"hawser/gateway", "hawser/messages"}},
 	{"hawser/gateway", []string{"hawser/messages"}},
@@ -48,6 +49,7 @@ var owners = []struct {
 	{"modernc.org/sqlite", []string{"hawser/persistence/sqlite"}},
 	{"github.com/eclipse/paho.mqtt.golang", []string{"hawser/actors/client/mqtt", "hawser/cmd/chaos"}},
 	{"github.com/mochi-mqtt/server", []string{"hawser/cmd/hawser/demo"}},
+	{"github.com/fluent", []string{"hawser/actors/monitor"}},
 	{"github.com/knadh/koanf", []string{"hawser/cmd/hawser/config"}},
 	{"github.com/alecthomas/kong", []string{"hawser/cmd/hawser"}},
 }

@@ -16,12 +16,13 @@ import (
 
 const (
 	tenThousand = 10_000
-	listWithin  = 2 * time.Second // of a machine that has nothing else to do
+	// A list is answered within this on a machine that has nothing else to do. Beside other tests it may take longer, but
+	// not more of the processors: two of them do that in listWithin, and what a crowded machine adds.
+	listWithin = 2 * time.Second
+	listCost   = 5 * time.Second
 )
 
-// TestListTenThousand: GET /api/2/connections over 10 000 connections answers all of them in order, with the memory of the
-// node bounded. How long it takes is compared with the bound in processor time of the node on the machine's processors, so
-// that tests beside this one do not count.
+// TestListTenThousand: GET /api/2/connections over 10 000 connections answers all of them in order, in time.
 func TestListTenThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 10 000 connections")
@@ -32,7 +33,7 @@ func TestListTenThousand(t *testing.T) {
 			n.fill(tenThousand)
 			n.stop()
 			n.start()
-			before := n.resident()
+			before := n.residentBytes()
 			for _, state := range []string{"all connections at rest", "all connections known"} {
 				began, used := time.Now(), n.processorTime()
 				a := n.rest("GET", api, nil).want(t, 200)
@@ -49,11 +50,11 @@ func TestListTenThousand(t *testing.T) {
 					t.Fatalf("%d connections, sorted %v", len(all), slices.IsSorted(ids))
 				}
 				t.Logf("%s: %v, %v of processor time, %d bytes", state, took, cost, len(a.body))
-				if took > listWithin && cost > 2*listWithin {
+				if took > listWithin && cost > listCost {
 					t.Errorf("%s: took %v and %v of processor time, want within %v", state, took, cost, listWithin)
 				}
 			}
-			t.Logf("memory %d MiB before, %d MiB after", before>>20, n.resident()>>20)
+			t.Logf("memory %d MiB before, %d MiB after", before>>20, n.residentBytes()>>20)
 			began := time.Now()
 			if ids := n.rest("GET", api+"?ids-only=true", nil).list(t); len(ids) != tenThousand {
 				t.Fatalf("%d ids", len(ids))
@@ -100,7 +101,7 @@ func (n *node) processorTime() time.Duration {
 }
 
 // resident is the memory of the node in bytes.
-func (n *node) resident() int64 {
+func (n *node) residentBytes() int64 {
 	n.t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(n.cmd.Process.Pid), "statm"))
 	if err != nil {

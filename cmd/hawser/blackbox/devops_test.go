@@ -1,0 +1,219 @@
+package blackbox
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// TestCleanupOfHistory: the background cleanup on both stores leaves the newest snapshot and what comes after it; the
+// connection goes on as before, and so does its history from there on.
+func TestCleanupOfHistory(t *testing.T) {
+	onBothStores(t, func(t *testing.T, env []string) {
+		n := startNode(t, append(env, "CLEANUP_HISTORY_RETENTION_DURATION=0", "CLEANUP_QUIET_PERIOD=1h", "CLEANUP_INTERVAL=10ms", "CLEANUP_WRITES_PER_CREDIT=7"))
+		const revisions = 25 // snapshots at 10 and 20
+		create := func(id string) {
+			wantStatus(t, n.command(with("createConnection", mqttConnection(id, "tcp://127.0.0.1:1", "closed"))), 201)
+			for k := range revisions - 1 {
+				wantStatus(t, n.command(with("modifyConnection", mqttConnection(id, "tcp://127.0.0.1:1", "closed", func(c object) { c["name"] = fmt.Sprint("n", k) }))), 204)
+			}
+		}
+		create("a")
+		create("b")
+		rows := func(table string) string {
+			return fmt.Sprint(queryStore(t, env, `select pid, min(seq_nr), max(seq_nr), count(*) from `+table+` group by pid order by pid`))
+		}
+		if got := rows("journal"); got != "[[connection:a 1 25 25] [connection:b 1 25 25]]" {
+			t.Fatalf("before: %s", got)
+		}
+		started := n.commandAt(cleanupActor, object{"type": "common.commands:modifyConfig", "config": object{"quiet-period": "100ms"}})
+		if number(at(started, "config", "quiet-period")) != 100 {
+			t.Fatal(show(started))
+		}
+		eventually(t, 20*time.Second, "the history is cleaned up", func() error {
+			if got := rows("journal") + rows("snapshots"); got != "[[connection:a 20 25 6] [connection:b 20 25 6]][[connection:a 20 20 1] [connection:b 20 20 1]]" {
+				return fmt.Errorf("%s", got)
+			}
+			return nil
+		})
+		get := on("retrieveConnection", "a")
+		wantError(t, n.command(get, object{"at-historical-revision": 19}), 404, "connectivity:connection.history.notfound")
+		wantStatus(t, n.command(get, object{"at-historical-revision": 20}), 200)
+		wantStatus(t, n.command(with("modifyConnection", mqttConnection("a", "tcp://127.0.0.1:1", "closed"))), 204)
+		n.stop()
+		n.start()
+		get["selectedFields"] = "_revision"
+		if got := number(at(n.command(get), "connection", "_revision")); got != revisions+1 {
+			t.Errorf("revision %d", got)
+		}
+		resp, err := http.Get("http://" + n.metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("metrics: %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestLogLevelsChangeAtRunTime: what is logged follows PUT /devops/logging, and LOG_LEVEL_APPLICATION is where it begins.
+func TestLogLevelsChangeAtRunTime(t *testing.T) {
+	n := startNode(t, append(sqliteStore(t), "LOG_LEVEL=info", "LOG_LEVEL_APPLICATION=warn"))
+	// Each step sends a command that is a debug line of the gateway.
+	lines := func() int {
+		wantError(t, n.command(on("retrieveConnection", "nobody")), 404, "connectivity:connection.notfound")
+		return strings.Count(n.log.String(), "piggyback command")
+	}
+	if strings.Contains(n.log.String(), "level=INFO") || lines() != 0 {
+		t.Fatalf("info lines although the application begins at warn: %s", n.log)
+	}
+	for i, step := range []struct {
+		level string
+		more  int
+	}{{"debug", 1}, {"debug", 1}, {"info", 0}, {"all", 1}, {"off", 0}} {
+		before := lines()
+		a := n.request(http.MethodPut, "/devops/logging/gateway/"+n.instance, `{"level":"`+step.level+`","logger":"org.eclipse.ditto.gateway"}`)
+		if got := a.object(t); got["successful"] != true {
+			t.Fatalf("%s", a.body)
+		}
+		if after := lines(); after-before != step.more {
+			t.Errorf("step %d, %s: %d lines more, want %d", i, step.level, after-before, step.more)
+		}
+	}
+}
+
+// TestLogsReachFluentd: the connection logs of the running binary arrive at a forward receiver, also without
+// enableConnectionLogs; a receiver that is away changes nothing for connections.
+func TestLogsReachFluentd(t *testing.T) {
+	broker := mosquitto(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var records []object
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			readers.Go(func() {
+				defer c.Close()
+				r := msgp.NewReader(c)
+				for {
+					message, err := r.ReadIntf()
+					if err != nil {
+						return
+					}
+					parts, _ := message.([]any)
+					if len(parts) < 3 {
+						t.Errorf("no forward message: %v", message)
+						return
+					}
+					record, _ := parts[2].(map[string]any)
+					record["tag"] = parts[0]
+					mu.Lock()
+					records = append(records, record)
+					mu.Unlock()
+				}
+			})
+		}
+	})
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	n := startNode(t, append(sqliteStore(t), "CONNECTIVITY_LOGGER_PUBLISHER_ENABLED=true", "CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_HOST=127.0.0.1",
+		"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_PORT="+port, "CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_WAIT_UNTIL_ALL_BUFFER_FLUSHED_DURATION_ON_CLOSE=500ms"))
+	opened(t, n, mqttConnection("plant-7", broker, ""))
+	n.stop()
+	n.start() // logs are muted from here on
+	n.awaitLive("plant-7", "open")
+	mu.Lock()
+	records = nil
+	mu.Unlock()
+	consume(t, n, broker, "plant-7", 1)
+	want := object{
+		"connectionId": "plant-7", "level": "success", "category": "source", "type": "consumed", "address": "plant-7/in/#", "message": "Received signal.",
+		"instanceId": n.instance, "tag": "connection:plant-7",
+	}
+	eventually(t, 10*time.Second, "the consumed message is published", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range records {
+			matches := true
+			for name, value := range want {
+				matches = matches && r[name] == value
+			}
+			if matches {
+				return nil
+			}
+		}
+		return fmt.Errorf("%v", records)
+	})
+	if reply := n.command(on("retrieveConnectionLogs", "plant-7")); reply["enabledSince"] != nil {
+		t.Errorf("publishing enabled the logs: %s", show(reply))
+	}
+	_ = l.Close()
+	wantStatus(t, n.command(on("closeConnection", "plant-7")), 200)
+	wantStatus(t, n.command(on("openConnection", "plant-7")), 200)
+	n.stop()
+	readers.Wait()
+}
+
+// TestInspectionUnderLoad reports how long status, metrics and logs take while a connection relays as fast as it can, and
+// that they answer for a connection whose broker hangs. It says the times with -v and checks only that there are answers.
+func TestInspectionUnderLoad(t *testing.T) {
+	broker := mosquitto(t)
+	n := startNode(t, sqliteStore(t))
+	bridge(n, broker)
+	wantStatus(t, n.command(with("createConnection", mqttConnection("hangs", "tcp://"+hangingEndpoint(t), "open"))), 201)
+	client := dial(t, broker, "load")
+	stop, over := make(chan struct{}), make(chan int, 1)
+	go func() {
+		sent := 0
+		for {
+			select {
+			case <-stop:
+				over <- sent
+				return
+			default:
+			}
+			token := client.Publish("a/x", 1, false, liveEvent(sent))
+			if sent%64 == 0 {
+				token.WaitTimeout(5 * time.Second)
+			}
+			sent++
+		}
+	}()
+	relayed := func() int {
+		return number(at(n.command(on("retrieveConnectionMetrics", "to")), "connectionMetrics", "outbound", "published", "success", "PT1H"))
+	}
+	before, began := relayed(), time.Now()
+	for _, name := range []string{"retrieveConnectionStatus", "retrieveConnectionMetrics", "retrieveConnectionLogs"} {
+		for _, id := range []string{"from", "to", "hangs"} {
+			var took []time.Duration
+			for range 200 {
+				start := time.Now()
+				wantStatus(t, n.command(on(name, id)), 200)
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			t.Logf("%-26s %-6s p50 %8v  p99 %8v  max %8v", name, id, took[len(took)/2].Round(time.Microsecond), took[len(took)*99/100].Round(time.Microsecond),
+				took[len(took)-1].Round(time.Microsecond))
+		}
+	}
+	t.Logf("meanwhile %.0f messages/s were relayed", float64(relayed()-before)/time.Since(began).Seconds())
+	close(stop)
+	<-over
+	if s := n.command(on("retrieveConnectionStatus", "hangs")); s["connectionStatus"] != "open" || s["liveStatus"] == "open" {
+		t.Errorf("%s", show(s))
+	}
+}
