@@ -18,6 +18,7 @@ func (n *Node) targets() map[string]target {
 		messages.TargetConnection:    n.askConnection,
 		messages.TargetConnectionIDs: n.retrieveIDs,
 		messages.TargetPubSub:        n.purge,
+		messages.TargetEncryption:    n.askMigration,
 	}
 }
 
@@ -51,8 +52,15 @@ func (n *Node) askConnection(ctx context.Context, c messages.Command) (messages.
 	if c.Type == messages.PurgeEntities {
 		attempt += n.opts.PurgeDelay
 	}
+	return n.insist(ctx, attempt, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
+		return n.askOwner(ctx, c, attempt)
+	})
+}
+
+// insist repeats an ask until it is answered, ctx ends, or the node has lost its lease.
+func (n *Node) insist(ctx context.Context, attempt time.Duration, ask func(context.Context, time.Duration) (messages.Reply, error)) (messages.Reply, error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		reply, err := n.askOwner(ctx, c, attempt)
+		reply, err := ask(ctx, attempt)
 		switch {
 		case err == nil:
 			return reply, nil

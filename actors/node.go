@@ -20,6 +20,7 @@ import (
 	"hawser/actors/cleanup"
 	"hawser/actors/client"
 	"hawser/actors/connection"
+	"hawser/actors/migration"
 	"hawser/actors/monitor"
 	"hawser/actors/shard"
 	"hawser/actors/signals"
@@ -58,37 +59,40 @@ type Options struct {
 	NodeTargets map[string]NodeTarget
 	// DrainTimeout is how long Drain waits for entities to disconnect; default 20s.
 	DrainTimeout time.Duration
+	Encryption   EncryptionOptions
 	Log          *slog.Logger
 }
 
 // Node is one process of Hawser: it owns shards, runs their entities and relays their messages. It implements
 // gateway.Asker.
 type Node struct {
-	opts       Options
-	log        *slog.Logger
-	system     *actor.ActorSystem
-	monitor    *monitor.Registry
-	metrics    *connection.Metrics
-	dialer     *client.Dialer
-	hub        *signals.Hub
-	links      *links
-	interests  *interests
-	region     *region
-	journal    *recoveries // what entities see of the store
-	selections map[string]target
-	cleanup    *cleanup.Worker
-	perNode    map[string]NodeTarget
-	membership *shard.Membership
-	instance   atomic.Pointer[string]
-	wire       *wire // nil without a cluster, like those below
-	cluster    *cluster.Cluster
-	provider   provider
-	door       *actor.PID
-	nodeDoor   *actor.PID
-	sockets    *peerSockets
-	served     sync.WaitGroup // asks of other nodes in work
-	draining   atomic.Bool
-	stopping   sync.Once
+	opts          Options
+	log           *slog.Logger
+	system        *actor.ActorSystem
+	monitor       *monitor.Registry
+	metrics       *connection.Metrics
+	dialer        *client.Dialer
+	hub           *signals.Hub
+	links         *links
+	interests     *interests
+	region        *region
+	journal       *recoveries // what entities see of the store
+	selections    map[string]target
+	cleanup       *cleanup.Worker
+	migration     *migration.Runner
+	perNode       map[string]NodeTarget
+	membership    *shard.Membership
+	instance      atomic.Pointer[string]
+	wire          *wire // nil without a cluster, like those below
+	cluster       *cluster.Cluster
+	provider      provider
+	door          *actor.PID
+	nodeDoor      *actor.PID
+	migrationDoor *actor.PID
+	sockets       *peerSockets
+	served        sync.WaitGroup // asks of other nodes in work
+	draining      atomic.Bool
+	stopping      sync.Once
 
 	mu      sync.Mutex
 	claims  context.Context // ends when the incarnation ends
@@ -111,8 +115,15 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	if err := opts.Store.Init(ctx, persistence.KindConnection, opts.Shards); err != nil {
-		return nil, fmt.Errorf("shards: %w", err)
+	kinds := map[string]int{persistence.KindConnection: opts.Shards, persistence.KindSingleton: singletonShards}
+	for kind, shards := range kinds {
+		if err := opts.Store.Init(ctx, kind, shards); err != nil {
+			return nil, fmt.Errorf("shards: %w", err)
+		}
+	}
+	var err error
+	if opts.Encryption, err = opts.Encryption.withDefaults(); err != nil {
+		return nil, fmt.Errorf("encryption: %w", err)
 	}
 	n := &Node{
 		opts: opts, log: opts.Log.With("logger", "hawser/actors"), monitor: monitor.NewRegistry(opts.Monitor), metrics: connection.NewMetrics(), dialer: client.NewDialer(opts.Hosts),
@@ -124,7 +135,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	}
 	n.hub = signals.NewHub(opts.Signals)
 	n.instance.Store(&opts.Instance)
-	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection}}
+	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection, persistence.KindSingleton}}
 	spare := ""
 	if opts.Cluster != nil {
 		member.Address = opts.Cluster.advertised()
@@ -133,7 +144,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		}
 	}
 	n.membership = shard.New(shard.Options{
-		Leases: opts.Store, Kinds: map[string]int{persistence.KindConnection: opts.Shards}, TTL: opts.TTL, Exclusive: opts.Exclusive,
+		Leases: opts.Store, Kinds: kinds, TTL: opts.TTL, Exclusive: opts.Exclusive,
 		Member: member, Spare: spare, NewID: newMemberID, Joined: n.joined,
 		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: logOf(n.log, "shard"),
 	})
@@ -142,11 +153,13 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
 	n.selections = n.targets()
 	n.cleanup = cleanup.New(cleanup.Options{Store: opts.Store, Config: opts.Cleanup, Share: n.share, Log: logOf(n.log, "cleanup")})
+	n.migration = n.newMigration(opts.Encryption)
 	n.perNode = n.nodeTargets()
 	n.interests = newInterests(&interests{
 		hub: n.hub, index: opts.Store, peers: n.links.Peers, send: n.links.send, alone: opts.Cluster == nil, log: n.log,
 	})
-	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, learn: n.interests.load, rate: opts.OpenRate.withDefaults(), log: n.log}
+	rate := opts.OpenRate.withDefaults()
+	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, learn: n.interests.load, rate: rate, pace: &pace{rate: rate}, late: n.late, log: n.log}
 	if opts.Cluster != nil {
 		if err := n.join(); err != nil {
 			n.interests.close()
@@ -182,6 +195,10 @@ func (n *Node) join() (err error) {
 	}
 	door := &doorway{ask: n.askHere, log: n.log, longest: time.Minute, work: &n.served}
 	if n.door, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return door }), regionPath); err != nil {
+		return err
+	}
+	migration := &doorway{ask: n.migration.Ask, log: n.log, longest: time.Minute, work: &n.served}
+	if n.migrationDoor, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return migration }), migrationPath); err != nil {
 		return err
 	}
 	node := &nodeDoor{targets: n.perNode, log: n.log, longest: time.Minute, work: &n.served}
@@ -243,6 +260,7 @@ func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
 func (n *Node) deps() *connection.Deps {
 	return &connection.Deps{
 		Store: n.journal, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
+		Codec: connection.Codec{Seal: n.opts.Encryption.Keys.Seal, Unseal: n.opts.Encryption.Keys.Unseal},
 		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.Instance(), Log: logOf(n.log, "connection"), Metrics: n.metrics, Timings: n.opts.Timings,
 	}
 }
@@ -264,19 +282,33 @@ func (n *Node) Instance() string { return *n.instance.Load() }
 // claimed starts what the shards hold.
 func (n *Node) claimed(leases []persistence.Lease) {
 	n.dialer.Resume()
+	connections := make([]persistence.Lease, 0, len(leases))
+	for _, l := range leases {
+		if l.Shard == migrationShard {
+			n.migration.Start()
+		} else {
+			connections = append(connections, l)
+		}
+	}
 	n.mu.Lock()
 	ctx := n.claims
 	n.mu.Unlock()
-	n.work.Go(func() { n.reviver.revive(ctx, leases) })
+	n.work.Go(func() { n.reviver.revive(ctx, connections) })
 }
 
 // dropped stops what runs of shards that are given away or were taken away.
 func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
 	shards := make(map[int]bool, len(refs))
 	for _, ref := range refs {
-		shards[ref.Number] = true
+		if ref == migrationShard {
+			n.migration.Stop()
+		} else {
+			shards[ref.Number] = true
+		}
 	}
-	n.region.drop(shards, orderly)
+	if len(shards) > 0 {
+		n.region.drop(shards, orderly)
+	}
 }
 
 // cut takes the node off its brokers at once. Messages that are on their way stay unsettled: their brokers deliver them
@@ -292,6 +324,7 @@ func (n *Node) fenced() {
 	n.release()
 	n.claims, n.release = context.WithCancel(context.Background())
 	n.mu.Unlock()
+	n.migration.Stop()
 	n.work.Wait()
 	n.region.stopAll()
 }
@@ -307,6 +340,9 @@ func (n *Node) Metrics() *connection.Metrics { return n.metrics }
 
 // Cleanup is the background cleanup of history: its series.
 func (n *Node) Cleanup() *cleanup.Worker { return n.cleanup }
+
+// Migration is the encryption migration: its series.
+func (n *Node) Migration() prometheus.Collector { return n.migration }
 
 // Links are the series of the links to other nodes.
 func (n *Node) Links() prometheus.Collector { return n.hub }
@@ -344,6 +380,7 @@ func (n *Node) stop() {
 	n.journal.close()
 	if n.cluster != nil {
 		_ = n.system.Root.StopFuture(n.nodeDoor).Wait()
+		_ = n.system.Root.StopFuture(n.migrationDoor).Wait()
 		_ = n.system.Root.StopFuture(n.door).Wait() // nothing is taken in any more; what was is answered
 		n.served.Wait()
 		n.leave()

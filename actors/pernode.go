@@ -31,7 +31,7 @@ const nodeDoorPath = "system/node"
 
 // nodeTargets are the targets that every node has.
 func (n *Node) nodeTargets() map[string]NodeTarget {
-	all := map[string]NodeTarget{messages.TargetPersistenceCleanup: n.cleanup.Answer, connectionOps: n.forgetPurged}
+	all := map[string]NodeTarget{messages.TargetPersistenceCleanup: n.cleanup.Answer, connectionOps: n.forgetPurged, encryptionKeys: n.fingerprint}
 	for selection, target := range n.opts.NodeTargets {
 		all[selection] = target
 	}

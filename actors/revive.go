@@ -2,30 +2,36 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"hawser/actors/connection"
 	"hawser/actors/shard"
+	"hawser/messages"
 	"hawser/persistence"
 )
 
 // reviver starts the open connections of shards that were claimed (decision D13): first their interest is made known, so
 // that no source relays past a target that is not up yet (decision O13), then the shards are served, then the entities are
-// recovered in bulk and started, highest priority first, Rate.Entities each Rate.Every.
+// recovered in bulk and started, highest priority first, at a rate that all claims of the node share.
 type reviver struct {
 	store  persistence.Store
 	region *region
 	learn  func(context.Context) error // what the connections of all nodes take
 	expect func([]persistence.IndexRow)
 	rate   Rate
-	log    *slog.Logger
+	pace   *pace
+	// late reports that the node's beat is late: it has too much to do already.
+	late func() bool
+	log  *slog.Logger
 }
 
 // Rate limits how fast open connections are started: Entities each Every.
 type Rate struct {
 	Entities int           // default 500
-	Every    time.Duration // default 1s
+	Every    time.Duration // default 1s; they are spread over it
 }
 
 func (r Rate) withDefaults() Rate {
@@ -36,6 +42,39 @@ func (r Rate) withDefaults() Rate {
 		r.Every = time.Second
 	}
 	return r
+}
+
+// portion is how many are started at a time: not all of an Every at once, so that commands and beats get their turn between.
+func (r Rate) portion() int { return max(r.Entities/20, 1) }
+
+// pace hands out turns to all that start connections on a node.
+type pace struct {
+	rate Rate
+	mu   sync.Mutex
+	next time.Time // of the next turn
+}
+
+// waitForBeat is how often a node whose beat is late looks again.
+const waitForBeat = 20 * time.Millisecond
+
+// wait waits for the turn to start n connections, and longer while the node is late with its beat: a node that has no time
+// to beat must not take on more, or it loses what it has. False: ctx ended.
+func (p *pace) wait(ctx context.Context, n int, late func() bool) bool {
+	p.mu.Lock()
+	at := time.Now()
+	if p.next.After(at) {
+		at = p.next
+	}
+	p.next = at.Add(p.rate.Every * time.Duration(n) / time.Duration(p.rate.Entities))
+	p.mu.Unlock()
+	for wait := time.Until(at); wait > 0 || late(); wait = waitForBeat {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // revive does it for one claim; it ends when all are started, when ctx ends, or when nothing of the claim is owned any more.
@@ -62,21 +101,16 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 		return
 	}
 	began := time.Now()
-	for start := 0; start < len(rows); start += v.rate.Entities {
-		next := time.NewTimer(v.rate.Every)
-		batch := rows[start:min(start+v.rate.Entities, len(rows))]
-		if !v.startBatch(ctx, batch) {
-			next.Stop()
+	for start, told := 0, 0; start < len(rows); {
+		batch := rows[start:min(start+v.rate.portion(), len(rows))]
+		if !v.pace.wait(ctx, len(batch), v.late) || !v.startBatch(ctx, batch) {
 			return
 		}
-		v.log.Info("started open connections", "started", start+len(batch), "of", len(rows))
-		if start+len(batch) < len(rows) {
-			select {
-			case <-ctx.Done():
-			case <-next.C:
-			}
+		start += len(batch)
+		if start-told >= 10*v.rate.Entities {
+			told = start
+			v.log.Info("started open connections", "started", start, "of", len(rows))
 		}
-		next.Stop()
 	}
 	v.log.Info("all open connections are started", "connections", len(rows), "took", time.Since(began).Round(time.Millisecond).String())
 }
@@ -105,7 +139,8 @@ func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) b
 	}
 	v.region.offer(batch)
 	for _, row := range rows {
-		if err := v.region.start(row.ID); err != nil {
+		err := v.region.start(row.ID)
+		if err != nil && !errors.Is(err, messages.ErrNoLease) { // else its next owner starts it
 			v.log.Warn("an open connection was not started", "connection_id", row.ID, "error", err)
 		}
 	}

@@ -115,7 +115,7 @@ func (w *wire) send(ctx context.Context, pid *actor.PID, e *hawserv1.Envelope) (
 		case a.err != nil:
 			return messages.Reply{}, a.err
 		case a.envelope.Type == envelopeReply:
-			return messages.Reply{Status: int(a.envelope.Status), Body: a.envelope.Payload}, nil
+			return messages.Reply{Status: int(a.envelope.Status), Body: a.envelope.Payload, Headers: a.envelope.Headers}, nil
 		default:
 			return messages.Reply{}, errRefused
 		}
@@ -178,5 +178,5 @@ func (d *doorway) answer(e *hawserv1.Envelope) *hawserv1.Envelope {
 	if err != nil {
 		return refusal
 	}
-	return &hawserv1.Envelope{Type: envelopeReply, Call: e.Call, Status: int32(reply.Status), Payload: reply.Body}
+	return &hawserv1.Envelope{Type: envelopeReply, Call: e.Call, Status: int32(reply.Status), Payload: reply.Body, Headers: reply.Headers}
 }

@@ -345,6 +345,9 @@ func (e *entity) answer(r *run, reply messages.Reply) {
 		return
 	}
 	r.answered = true
+	if reply.Headers == nil { // a past state brings its own
+		reply.Headers = e.state.headers()
+	}
 	e.memory.done(r, reply, e.now())
 	for _, f := range r.replies {
 		f(reply, nil)

@@ -188,7 +188,9 @@ func answer(s State, c messages.Command) []Effect {
 		}
 		return []Effect{Resolve{c}}
 	default:
-		return []Effect{Reply{messages.RetrievedReply(s.Connection, c.SelectedFields)}}
+		reply := messages.RetrievedReply(s.Connection, c.SelectedFields)
+		reply.Headers = s.headers()
+		return []Effect{Reply{reply}}
 	}
 }
 

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,12 @@ type Metrics struct {
 	appends   *prometheus.HistogramVec
 	unread    prometheus.Counter
 	collected []prometheus.Collector
+
+	mu       sync.Mutex
+	reported map[string]map[liveLabels]bool // by connection id, what live has of it: searching it would look at all series
 }
+
+type liveLabels struct{ typ, status string }
 
 // NewMetrics makes the series.
 func NewMetrics() *Metrics {
@@ -25,6 +31,7 @@ func NewMetrics() *Metrics {
 		ConstLabels: prometheus.Labels{"ditto_signal_type": "connection", "segment": "overall"},
 	})
 	m := &Metrics{
+		reported: map[string]map[liveLabels]bool{},
 		live: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "connection_live_status_reported_total", Help: "Live status reports of connections whose stored status is open.",
 		}, []string{"connectionId", "connectionType", "status"}),
@@ -87,14 +94,27 @@ func (m *Metrics) appended(d time.Duration, err error) {
 }
 
 func (m *Metrics) liveStatus(id, typ, status string) {
-	if m != nil {
-		m.live.WithLabelValues(id, typ, status).Inc()
+	if m == nil {
+		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.reported[id] == nil {
+		m.reported[id] = map[liveLabels]bool{}
+	}
+	m.reported[id][liveLabels{typ, status}] = true
+	m.live.WithLabelValues(id, typ, status).Inc()
 }
 
 // forget drops the series of a connection that is no longer here.
 func (m *Metrics) forget(id string) {
-	if m != nil {
-		m.live.DeletePartialMatch(prometheus.Labels{"connectionId": id})
+	if m == nil {
+		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for labels := range m.reported[id] {
+		m.live.DeleteLabelValues(id, labels.typ, labels.status)
+	}
+	delete(m.reported, id)
 }

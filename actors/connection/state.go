@@ -2,6 +2,7 @@ package connection
 
 import (
 	"fmt"
+	"strconv"
 
 	"hawser/messages"
 	"hawser/persistence"
@@ -40,6 +41,19 @@ func (s State) EntityTag() string {
 		return ""
 	}
 	return fmt.Sprintf(`"rev:%d"`, s.Connection.Revision)
+}
+
+// headers are what a reply says of the connection beside its body: the sequence number of its newest event and its entity
+// tag (http-api.md 3.2). Nil when it was never written.
+func (s State) headers() messages.Headers {
+	if s.Seq == 0 {
+		return nil
+	}
+	h := messages.Headers{messages.HeaderEntityRevision: strconv.FormatInt(s.Seq, 10)}
+	if tag := s.EntityTag(); tag != "" {
+		h[messages.HeaderETag] = tag
+	}
+	return h
 }
 
 // AlwaysAlive is the internal journal tag of open connections.

@@ -46,6 +46,9 @@ func (t *Table) Lease(ref persistence.ShardRef) (persistence.Lease, bool) {
 	return persistence.Lease{Shard: ref, Owner: s.member, Epoch: epoch}, true
 }
 
+// Left is how long the node may still act if no further beat reaches the database; not positive: it may not.
+func (t *Table) Left() time.Duration { return t.deadline().Sub(t.now()) }
+
 // Owned lists the shards of a kind.
 func (t *Table) Owned(kind string) []int {
 	var out []int

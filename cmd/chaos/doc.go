@@ -51,7 +51,7 @@
 // "answered" is the time from the fault (pg-outage: from PostgreSQL's return) until each connection concerned answered for
 // good: it is asked about once a second through the other nodes, and a failure or an answer that takes over a second is an
 // interruption, whose end counts. "reopened" is the time until each of their broker clients was up again, as the tap saw it;
-// in planned moves it is the gap of each client that moved. Without a limit: commands and messages of the scenario, messages
+// in planned moves it is the gap of each client that moved, and "answered" the longest that an answer took. Without a limit: commands and messages of the scenario, messages
 // that came more than once (allowed, O15). A count that is not 0 is followed by its first causes under the table, with their
 // time relative to the fault; -keep has the whole histories and the logs. Times of a machine with a load above its number of
 // CPUs (end of each progress line) say little.

@@ -47,15 +47,21 @@ const (
 // answer when there was none.
 type recovery struct {
 	first, last time.Duration
+	longest     time.Duration // from asking to the answer, failures between included
+	since       time.Duration // of the first of the failures under way
 	failing     bool
 }
 
 // answer takes the next probe, sent and ended at these times since t0.
 func (r *recovery) answer(sent, ended time.Duration, ok bool) {
+	if !r.failing {
+		r.since = sent
+	}
 	if !ok {
 		r.failing = true
 		return
 	}
+	r.longest = max(r.longest, ended-r.since)
 	if r.first == 0 {
 		r.first = ended
 	}
@@ -63,6 +69,14 @@ func (r *recovery) answer(sent, ended time.Duration, ok bool) {
 		r.last = ended
 	}
 	r.failing = false
+}
+
+// length is the longest that an answer was waited for.
+func (r *recovery) length() time.Duration {
+	if r.failing || r.first == 0 {
+		return never
+	}
+	return r.longest
 }
 
 func (r *recovery) time() time.Duration {
@@ -76,17 +90,22 @@ func (r *recovery) time() time.Duration {
 	}
 }
 
-// probe asks one of nodes for each connection about once a second from t0 on, for at least watch and then until it answers,
-// and returns the recovery time of each. It gives up on what is not answered within limit.
-func probe(ctx context.Context, a *api, ids []string, nodes func() []*node, t0 time.Time, watch, limit time.Duration) []time.Duration {
-	ctx, cancel := context.WithDeadline(ctx, t0.Add(limit))
-	defer cancel()
-	times := make([]time.Duration, len(ids))
+// probe asks one of nodes for each connection about once a second from t0 on, until enough says so and then until it
+// answers. It gives up on what has not answered limit after that.
+func probe(ctx context.Context, a *api, ids []string, nodes func() []*node, t0 time.Time, enough func() bool, limit time.Duration) []recovery {
+	out := make([]recovery, len(ids))
 	var all sync.WaitGroup
 	for i, id := range ids {
 		all.Go(func() {
-			var r recovery
-			for k := i; ctx.Err() == nil && (r.failing || r.first == 0 || time.Since(t0) < watch); k++ {
+			r := &out[i]
+			end := never
+			for k := i; ctx.Err() == nil && time.Since(t0) < end; k++ {
+				if end == never && enough() {
+					end = time.Since(t0) + limit
+				}
+				if end != never && !r.failing && r.first > 0 {
+					return
+				}
 				at := nodes()
 				sent := time.Since(t0)
 				ok := len(at) > 0 && a.command(ctx, at[k%len(at)], "probe-"+id, retrieve(id), commandTimeout).outcome == done
@@ -98,9 +117,8 @@ func probe(ctx context.Context, a *api, ids []string, nodes func() []*node, t0 t
 					pause(ctx, 50*time.Millisecond)
 				}
 			}
-			times[i] = r.time()
 		})
 	}
 	all.Wait()
-	return times
+	return out
 }

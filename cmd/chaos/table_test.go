@@ -90,14 +90,15 @@ func TestRecovery(t *testing.T) {
 	for name, row := range map[string]struct {
 		answers []answer
 		want    time.Duration
+		longest time.Duration
 	}{
-		"not interrupted":            {[]answer{{0, 5, true}, {1000, 1004, true}, {2000, 2003, true}}, 5 * time.Millisecond},
-		"one slow answer":            {[]answer{{0, 4800, true}, {5800, 5803, true}}, 4800 * time.Millisecond},
-		"answers, then interrupted":  {[]answer{{0, 5, true}, {1000, 1005, true}, {4000, 4100, false}, {4150, 5200, true}, {6200, 6203, true}}, 5200 * time.Millisecond},
-		"interrupted for short only": {[]answer{{0, 5, true}, {1000, 1010, false}, {1060, 1063, true}, {2000, 2002, true}}, 1063 * time.Millisecond},
-		"never":                      {[]answer{{0, 10000, false}, {10050, 20000, false}}, never},
-		"lost again at the end":      {[]answer{{0, 5, true}, {1000, 11000, false}}, never},
-		"not asked":                  {nil, never},
+		"not interrupted":            {[]answer{{0, 5, true}, {1000, 1004, true}, {2000, 2003, true}}, 5 * time.Millisecond, 5 * time.Millisecond},
+		"one slow answer":            {[]answer{{0, 4800, true}, {5800, 5803, true}}, 4800 * time.Millisecond, 4800 * time.Millisecond},
+		"answers, then interrupted":  {[]answer{{0, 5, true}, {1000, 1005, true}, {4000, 4100, false}, {4150, 5200, true}, {6200, 6203, true}}, 5200 * time.Millisecond, 1200 * time.Millisecond},
+		"interrupted for short only": {[]answer{{0, 5, true}, {1000, 1010, false}, {1060, 1063, true}, {2000, 2002, true}}, 1063 * time.Millisecond, 63 * time.Millisecond},
+		"never":                      {[]answer{{0, 10000, false}, {10050, 20000, false}}, never, never},
+		"lost again at the end":      {[]answer{{0, 5, true}, {1000, 11000, false}}, never, never},
+		"not asked":                  {nil, never, never},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var r recovery
@@ -106,6 +107,9 @@ func TestRecovery(t *testing.T) {
 			}
 			if got := r.time(); got != row.want {
 				t.Fatalf("%v, want %v", got, row.want)
+			}
+			if got := r.length(); got != row.longest {
+				t.Fatalf("longest %v, want %v", got, row.longest)
 			}
 		})
 	}

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +28,7 @@ import (
 	"hawser/gateway/status"
 	"hawser/messages"
 	"hawser/persistence"
+	"hawser/persistence/encryption"
 )
 
 // node is one running Hawser: listeners, store, actors. `serve` and `demo` start the same.
@@ -38,10 +41,12 @@ type node struct {
 	metrics  prometheus.Registerer
 	store    persistence.Store // nil until it is open
 	registry *prometheus.Registry
-	servers  struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
-	rest     *connections.Handler
-	devops   *devops.Handler
-	readable atomic.Pointer[persistence.Store] // the store once it is open, for the health check
+	// unwatchKeys ends the watch over the key files; nil until it runs.
+	unwatchKeys func()
+	servers     struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
+	rest        *connections.Handler
+	devops      *devops.Handler
+	readable    atomic.Pointer[persistence.Store] // the store once it is open, for the health check
 }
 
 // core is the actors' node as soon as it runs. Until then, and once the node is leaving, commands find no lease and the
@@ -149,6 +154,10 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *
 			n.stop()
 		}
 	}()
+	keys, err := encryptionKeys(c, log)
+	if err != nil {
+		return nil, err
+	}
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
@@ -158,10 +167,11 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *
 		return nil, err
 	}
 	n.readable.Store(&n.store)
-	options, err := nodeOptions(c, n.store, log)
+	options, err := nodeOptions(c, n.store, keys, log)
 	if err != nil {
 		return nil, err
 	}
+	n.watchKeys(keys)
 	options.NodeTargets = n.core.targets
 	if c.Publisher.Enabled {
 		n.logs = monitor.NewPublisher(publisherOptions(c, n.core.Instance, log))
@@ -176,9 +186,27 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *
 	n.metrics.MustRegister(running.Metrics())
 	n.metrics.MustRegister(running.Cleanup())
 	n.metrics.MustRegister(running.Links())
+	n.metrics.MustRegister(running.Migration())
 	n.core.node.Store(running)
 	log.Info("started", "api", n.apiURL(), "management", "http://"+n.servers.management.Addr().String(), "metrics", n.metricsURL(), "store", storeName(c), "version", version())
 	return n, nil
+}
+
+// watchKeys reloads the keys when their files change, or on SIGHUP (decision D29), until the node stops.
+func (n *node) watchKeys(keys *encryption.Keys) {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		keys.Watch(ctx, reload)
+	}()
+	n.unwatchKeys = func() {
+		signal.Stop(reload)
+		cancel()
+		<-done
+	}
 }
 
 // listen binds all addresses before it serves any, so that a taken one is found first.
@@ -254,7 +282,7 @@ func (n *node) api() http.Handler {
 // selections are what an envelope can name (contract piggyback.md 2.1).
 var selections = []devops.Target{
 	{Selection: messages.TargetConnection}, {Selection: messages.TargetConnectionIDs},
-	{Selection: messages.TargetPersistenceCleanup, PerNode: true}, {Selection: messages.TargetHealth, PerNode: true},
+	{Selection: messages.TargetEncryption}, {Selection: messages.TargetPersistenceCleanup, PerNode: true}, {Selection: messages.TargetHealth, PerNode: true},
 	{Selection: messages.TargetDevOps, PerNode: true},
 }
 
@@ -342,6 +370,9 @@ func (n *node) stop() {
 	}
 	if n.logs != nil {
 		n.logs.Close()
+	}
+	if n.unwatchKeys != nil {
+		n.unwatchKeys()
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {

@@ -23,13 +23,14 @@ import (
 	"hawser/messages/mapping"
 	"hawser/messages/validation"
 	"hawser/persistence"
+	"hawser/persistence/encryption"
 )
 
 // resolveWithin bounds looking up a host name while a connection is validated.
 const resolveWithin = 3 * time.Second
 
 // nodeOptions says where each key of the configuration goes.
-func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (actors.Options, error) {
+func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Keys, log *slog.Logger) (actors.Options, error) {
 	hosts, err := client.ParseHostRules(strings.Join(c.Connection.AllowedHostnames, ","), strings.Join(c.Connection.BlockedHostnames, ","),
 		strings.Join(c.Connection.BlockedSubnets, ","), c.Connection.BlockedHostRegex)
 	if err != nil {
@@ -90,8 +91,22 @@ func nodeOptions(c *config.Config, store persistence.Store, log *slog.Logger) (a
 			Credits: c.Cleanup.Credits, Reads: c.Cleanup.Reads, Writes: c.Cleanup.Writes, Final: c.Cleanup.Final,
 		},
 		PurgeDelay: c.Operations.PurgeDelay,
+		Encryption: actors.EncryptionOptions{Keys: keys, BatchSize: c.Encryption.BatchSize, PerMinute: c.Encryption.PerMinute},
 		Log:        log,
 	}, nil
+}
+
+// encryptionKeys reads and checks the keys (contract encryption.md 1.1).
+func encryptionKeys(c *config.Config, log *slog.Logger) (*encryption.Keys, error) {
+	e := &c.Encryption
+	pointers, err := encryption.ParsePointers(e.Pointers)
+	if err != nil {
+		return nil, fmt.Errorf("connection.encryption.json-pointers: %w", err)
+	}
+	return encryption.OpenKeys(encryption.Settings{
+		Enabled: e.Enabled, Key: encryption.NewSecret(e.Key.Reveal()), OldKey: encryption.NewSecret(e.OldKey.Reveal()),
+		KeyFile: e.KeyFile, OldKeyFile: e.OldKeyFile, Pointers: pointers, Log: named(log, "hawser/persistence/encryption"),
+	})
 }
 
 // publisherOptions says where connection logs are published (contract runtime.md 12.4).

@@ -74,7 +74,7 @@ func TestKeysArrive(t *testing.T) {
 		"standalone.authorization":                           {"open", func(o actors.Options) any { _, ok := o.Signals.Authorizer.(signals.Open); return ok }, "true"},
 	} {
 		t.Run(key, func(t *testing.T) {
-			o, err := nodeOptions(load(t, map[string]string{key: row.value}), nil, slog.Default())
+			o, err := nodeOptions(load(t, map[string]string{key: row.value}), nil, nil, slog.Default())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +83,7 @@ func TestKeysArrive(t *testing.T) {
 			}
 		})
 	}
-	o, err := nodeOptions(load(t, map[string]string{"standalone.authorization": "grants", "standalone.grants": `[{"namespaces":["a.*"],"read":["r"],"write":["w"]}]`}), nil, slog.Default())
+	o, err := nodeOptions(load(t, map[string]string{"standalone.authorization": "grants", "standalone.grants": `[{"namespaces":["a.*"],"read":["r"],"write":["w"]}]`}), nil, nil, slog.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

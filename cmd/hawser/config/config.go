@@ -151,6 +151,17 @@ type Config struct {
 		Flush       time.Duration `key:"monitoring.logger.publisher.fluency.waitUntilAllBufferFlushedDurationOnClose" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_WAIT_UNTIL_ALL_BUFFER_FLUSHED_DURATION_ON_CLOSE" default:"5s" min:"0s" doc:"how long the node waits at its end for what is not sent yet"`
 	}
 
+	Encryption struct {
+		Enabled    bool   `key:"connection.encryption.encryption-enabled" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_ENABLED" default:"false" doc:"whether secrets in stored connections are encrypted"`
+		Key        Secret `key:"connection.encryption.symmetrical-key" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_KEY" default:"" doc:"key that secrets are encrypted with: 32 bytes in URL-safe base64 (openssl rand -base64 32 | tr '+/' '-_')"`
+		KeyFile    string `key:"connection.encryption.symmetrical-key-file" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_KEY_FILE" default:"" doc:"file that holds that key instead; a changed file, or SIGHUP, takes effect without a restart (decision D29)"`
+		OldKey     Secret `key:"connection.encryption.old-symmetrical-key" env:"CONNECTIVITY_CONNECTION_OLD_ENCRYPTION_KEY" default:"" doc:"key that is tried for what the other does not open, and that a migration replaces"`
+		OldKeyFile string `key:"connection.encryption.old-symmetrical-key-file" env:"CONNECTIVITY_CONNECTION_OLD_ENCRYPTION_KEY_FILE" default:"" doc:"file that holds that key instead"`
+		Pointers   string `key:"connection.encryption.json-pointers" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_POINTERS" default:"" doc:"what is encrypted, JSON pointers as a JSON array or comma separated; empty: passwords, keys and the password of the uri"`
+		BatchSize  int    `key:"connection.encryption.migration.batch-size" env:"CONNECTIVITY_ENCRYPTION_MIGRATION_BATCH_SIZE" default:"100" min:"1" max:"10000" doc:"documents that a migration rewrites in one transaction"`
+		PerMinute  int    `key:"connection.encryption.migration.max-documents-per-minute" env:"CONNECTIVITY_ENCRYPTION_MIGRATION_MAX_DOCS_PER_MINUTE" default:"0" min:"0" doc:"throttle of a migration; 0: none"`
+	}
+
 	Cleanup struct {
 		Enabled   bool          `key:"connection.cleanup.enabled" env:"CLEANUP_ENABLED" default:"true" doc:"whether history is cleaned up in the background; these keys can be read and changed by piggyback at /user/connectivityRoot/persistenceCleanup"`
 		Retention time.Duration `key:"connection.cleanup.history-retention-duration" env:"CLEANUP_HISTORY_RETENTION_DURATION" default:"30d" min:"0s" doc:"how long history stays readable; 0: only the newest snapshot is kept"`
