@@ -1,14 +1,12 @@
 package actors
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"hawser/messages"
-	"hawser/persistence"
 )
 
 // BenchmarkRevive starts a node on a database with 10 000 open connections whose endpoint refuses, without a limit of the
@@ -62,5 +60,3 @@ func BenchmarkRevive(b *testing.B) {
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/connections*1e6, "µs/connection")
 }
 
-var _ = context.Background
-var _ persistence.Store

@@ -40,7 +40,7 @@ type Options struct {
 	Cluster *ClusterOptions
 	// Shards is the number of connection shards, fixed per database (decision O10); default 64.
 	Shards int
-	// TTL is the lifetime of the node's lease.
+	// TTL is the lifetime of the node's lease; default 5s.
 	TTL time.Duration
 	// Transports are the protocols by connection type.
 	Transports map[messages.ConnectionType]client.Factory
@@ -105,6 +105,9 @@ type Node struct {
 func Start(ctx context.Context, opts Options) (*Node, error) {
 	if opts.Shards <= 0 {
 		opts.Shards = 64
+	}
+	if opts.TTL <= 0 {
+		opts.TTL = 5 * time.Second
 	}
 	if opts.DrainTimeout <= 0 {
 		opts.DrainTimeout = 20 * time.Second
@@ -316,7 +319,13 @@ func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
 func (n *Node) cut() {
 	n.hub.Leave()
 	n.dialer.CloseAll()
+	n.mu.Lock()
+	n.release() // nothing more is started
+	n.mu.Unlock()
 }
+
+// late reports that the node's beat is late: it comes each fifth of the TTL, so that four to three fifths are left.
+func (n *Node) late() bool { return n.membership.Table().Left() < n.opts.TTL/2 }
 
 // fenced stops everything: the incarnation is over.
 func (n *Node) fenced() {

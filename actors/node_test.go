@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,7 +68,7 @@ func TestARequestRunsOnceAcrossAMove(t *testing.T) {
 // a new event.
 func TestOpenConnectionsStartOnClaim(t *testing.T) {
 	t.Parallel()
-	const connections, batch = 12, 4
+	const connections = 12
 	url, broker := schema(t), newBroker(t)
 	first := startMember(t, url, "a")
 	first.ready()
@@ -88,25 +87,18 @@ func TestOpenConnectionsStartOnClaim(t *testing.T) {
 	broker.opened, broker.times = nil, nil
 	broker.mu.Unlock()
 
-	const every = 600 * time.Millisecond
-	// One shard is claimed at once: the order holds within a claim.
-	second := startMember(t, url, "b", func(o *Options) { o.OpenRate = Rate{Entities: batch, Every: every} })
+	const every = 2 * time.Second // for six: they are spread over it
+	second := startMember(t, url, "b", func(o *Options) { o.OpenRate = Rate{Entities: connections / 2, Every: every} })
 	eventually(t, 15*time.Second, "all are connected again", func() error { return count(broker, connections) })
 	broker.mu.Lock()
 	defer broker.mu.Unlock()
-	for n := 0; n < connections; n += batch {
-		got := slices.Sorted(slices.Values(broker.opened[n : n+batch]))
-		for i, id := range got { // within a batch they connect side by side
-			if want := fmt.Sprintf("c-%02d", connections-n-batch+i); id != want {
-				t.Errorf("batch %d: %v", n/batch, got)
-				break
-			}
+	for n, id := range broker.opened {
+		if want := fmt.Sprintf("c-%02d", connections-1-n); id != want {
+			t.Errorf("opened as number %d: %s, want %s", n, id, want)
 		}
-		if n > 0 {
-			if pause := broker.times[n].Sub(broker.times[n-1]); pause < every/2 {
-				t.Errorf("only %v between batch %d and the one before", pause, n/batch)
-			}
-		}
+	}
+	if took := broker.times[connections-1].Sub(broker.times[0]); took < every || took > 3*every {
+		t.Errorf("%d connections at %d in %v took %v", connections, connections/2, every, took)
 	}
 	wantEvents(t, second.gate, "c-03", "Created")
 }

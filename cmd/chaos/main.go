@@ -301,7 +301,7 @@ func playStage(ctx context.Context, o options, st stage, dir, logs, binary strin
 			*run++
 			r := l.play(ctx, s, number, *run, o.seed)
 			results = append(results, r)
-			fmt.Fprintln(out, r.line())
+			fmt.Fprintln(out, r.line(o.times == "judge"))
 			if o.keep != "" && len(r.broken()) > 0 {
 				if err := keepHistory(filepath.Join(stageLogs, fmt.Sprintf("history-%s-%d.json", s.name, number)), r); err != nil {
 					return results, skipped, err

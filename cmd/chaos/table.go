@@ -115,10 +115,17 @@ func (r *result) late() []string {
 }
 
 // line is the progress line of a round.
-func (r *result) line() string {
+func (r *result) line(judgeTimes bool) string {
 	verdict := "ok"
-	if broken := append(r.broken(), r.late()...); len(broken) > 0 {
-		verdict = "BROKEN: " + strings.Join(broken, ", ")
+	broken, late := r.broken(), r.late()
+	if judgeTimes {
+		broken, late = append(broken, late...), nil
+	}
+	if len(late) > 0 {
+		verdict = "late: " + strings.Join(late, ", ")
+	}
+	if len(broken) > 0 {
+		verdict = "BROKEN: " + strings.Join(append(broken, late...), ", ")
 	}
 	return fmt.Sprintf("%-12s %d  %-10s %3.0f s  %s; %d commands (%d unknown), %d messages (%d again), answered %s, reopened %s, load %s",
 		r.Scenario, r.Round, r.Network, r.Took.Seconds(), verdict, r.total(), r.Commands[unknown.String()], r.Published, r.Again, r.Answered, r.Reopened, r.Load)

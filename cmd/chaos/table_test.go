@@ -63,7 +63,10 @@ func TestTable(t *testing.T) {
 	if len(bad.Lost.First) != shown {
 		t.Errorf("%d causes are kept, want %d", len(bad.Lost.First), shown)
 	}
-	if line := bad.line(); !strings.Contains(line, "BROKEN: double clients 2, lost 12") {
+	if line := bad.line(true); !strings.Contains(line, "BROKEN: double clients 2, lost 12") {
+		t.Error(line)
+	}
+	if line := worse.line(false); !strings.Contains(line, " late: answered p99 7.0s > 6.0s") || strings.Contains(line, "BROKEN") {
 		t.Error(line)
 	}
 }
