@@ -29,6 +29,10 @@ run: build ## just the service on its embedded store under ./data
 cluster: servers build ## three nodes as plain processes on a private PostgreSQL, with a Mosquitto; Ctrl-C ends it
 	@deploy/cluster
 
+.PHONY: chaos
+chaos: servers build ## break a cluster of real processes in every way of the design and check what must hold (about an hour)
+	$(GO) run ./cmd/chaos -binary $(BIN)
+
 .PHONY: servers
 servers: ## check that PostgreSQL and Mosquitto are there for the tests, install them where that is allowed
 	@.ci/servers
