@@ -40,7 +40,7 @@ func (m *member) lastSeq(id string) int64 {
 }
 
 func TestPurge(t *testing.T) {
-	m, b := startAlone(t), newBroker(t)
+	b, m := newBroker(t), startAlone(t)
 	m.opts.PurgeDelay = 300 * time.Millisecond
 	m.want(201, with(t, messages.CreateConnection, "open", b.uri, "open"))
 	m.want(201, with(t, messages.CreateConnection, "closed", b.uri, "closed"))
@@ -78,7 +78,7 @@ func TestPurge(t *testing.T) {
 
 // TestPurgeOutlivesItsAsker: an asker that stops waiting does not leave a connection half purged.
 func TestPurgeOutlivesItsAsker(t *testing.T) {
-	m, b := startAlone(t), newBroker(t)
+	b, m := newBroker(t), startAlone(t)
 	m.opts.PurgeDelay = 300 * time.Millisecond
 	m.want(201, with(t, messages.CreateConnection, "a", b.uri, "closed"))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -97,9 +97,8 @@ func TestPurgeOutlivesItsAsker(t *testing.T) {
 
 // TestPurgeAcrossNodes: each connection is purged where it runs, whichever node was asked.
 func TestPurgeAcrossNodes(t *testing.T) {
-	here, there := pair(t, "")
 	b := newBroker(t)
-	here.opts.PurgeDelay = 300 * time.Millisecond
+	here, there := pair(t, "")
 	ids := []string{here.idAt(here.opts.Cluster.Bind, "mine"), here.idAt(there.address, "theirs")}
 	for _, id := range ids {
 		here.want(201, with(t, messages.CreateConnection, id, b.uri, "closed"))

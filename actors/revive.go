@@ -67,14 +67,21 @@ func (p *pace) wait(ctx context.Context, n int, late func() bool) bool {
 	}
 	p.next = at.Add(p.rate.Every * time.Duration(n) / time.Duration(p.rate.Entities))
 	p.mu.Unlock()
-	for wait := time.Until(at); wait > 0 || late(); wait = waitForBeat {
+	for ctx.Err() == nil {
+		wait := time.Until(at)
+		switch {
+		case wait > 0:
+		case late():
+			wait = waitForBeat
+		default:
+			return true
+		}
 		select {
 		case <-ctx.Done():
-			return false
 		case <-time.After(wait):
 		}
 	}
-	return ctx.Err() == nil
+	return false
 }
 
 // revive does it for one claim; it ends when all are started, when ctx ends, or when nothing of the claim is owned any more.

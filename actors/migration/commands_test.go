@@ -498,6 +498,63 @@ func TestThrottledDocumentsThatAreSkipped(t *testing.T) { // 6.9: skipped docume
 	})
 }
 
+// A migration makes way while somebody writes to the journal, and runs at full speed while nobody does.
+func TestMakesWayForLiveWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(t, 3000, ring(t, true, k2, ""))
+		w := watch(m)
+		type one struct {
+			at time.Time
+			n  int
+		}
+		var batches []one
+		w.batch = func(_ int, _ persistence.Table, updates []persistence.RowUpdate, apply func() error) error {
+			batches = append(batches, one{time.Now(), len(updates)})
+			time.Sleep(time.Millisecond)
+			return apply()
+		}
+		write := func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			journal := m.tables[persistence.TableJournal]
+			m.tables[persistence.TableJournal] = append(journal, persistence.Row{ID: int64(len(journal) + 1), PID: "connection:live", Payload: opened})
+		}
+		o := with(w, ring(t, true, k1, k2))
+		o.BatchSize = 100
+		n := startNode(t, o)
+		began := time.Now()
+		n.migrate(freshly)
+		time.Sleep(50 * time.Millisecond)
+		for range 20 { // live for 2 s, from before the first look on
+			write()
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		if s := n.status(); s.Phase != "completed" || s.Snapshots.Processed != 3000 || s.JournalEvents.Processed != 3000 {
+			t.Fatalf("%+v", s)
+		}
+		live, full := 0, 0
+		for i, b := range batches {
+			at := b.at.Sub(began)
+			if at < 2*time.Second+lookEvery*(quietFor-1) { // the last write, and as long as somebody may still be there
+				live++
+				if b.n > liveSlice || i > 0 && b.at.Sub(batches[i-1].at) < 10*time.Millisecond {
+					t.Errorf("%v: %d documents, %v after the ones before", at, b.n, b.at.Sub(batches[i-1].at))
+				}
+			} else if b.n == 100 {
+				full++
+			}
+		}
+		if live < 250 || full < 25 {
+			t.Errorf("%d batches while others wrote, %d full ones after", live, full)
+		}
+		if last := batches[len(batches)-1].at.Sub(began); last > 5*time.Second {
+			t.Errorf("took %v", last)
+		}
+		n.Stop()
+	})
+}
+
 func TestPace(t *testing.T) {
 	for _, test := range []struct {
 		perMinute int

@@ -22,30 +22,45 @@ func measure(ctx context.Context, store persistence.Migrations, t persistence.Ta
 	if err != nil || len(first) == 0 {
 		return extent{}, err
 	}
-	e := extent{before: first[0].ID - 1, last: first[0].ID}
-	beyond := int64(0) // no row has an id above it, once it is known
-	for step := int64(1); beyond == 0 || e.last < beyond; {
-		probe := e.last + step
-		if beyond != 0 {
-			probe = e.last + (beyond-e.last)/2
-		}
+	last, err := newest(ctx, store, t, first[0].ID)
+	return extent{before: first[0].ID - 1, last: last}, err
+}
+
+// newest finds the largest id of a table, which is known to be id or more: it strides beyond the end and halves the way back.
+func newest(ctx context.Context, store persistence.Migrations, t persistence.Table, id int64) (int64, error) {
+	above := func(probe int64) (bool, error) {
 		rows, err := store.RowsAfter(ctx, t, probe, 1)
-		switch {
-		case err != nil:
-			return extent{}, err
-		case len(rows) > 0:
-			e.last = rows[0].ID
-		default:
+		if err != nil || len(rows) == 0 {
+			return false, err
+		}
+		id = rows[0].ID
+		return true, nil
+	}
+	beyond := id // no row has an id above it, once the first loop has ended
+	for stride := int64(1); ; stride *= 2 {
+		found, err := above(beyond)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			break
+		}
+		if id > math.MaxInt64/2 || stride > math.MaxInt64/4 {
+			return id, nil
+		}
+		beyond = id + stride
+	}
+	for id < beyond {
+		probe := id + (beyond-id)/2
+		found, err := above(probe)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
 			beyond = probe
 		}
-		if beyond == 0 {
-			if step > math.MaxInt64/4 || e.last > math.MaxInt64/2 {
-				return e, nil
-			}
-			step *= 2
-		}
 	}
-	return e, nil
+	return id, nil
 }
 
 // mark is a moment of a run: how many documents were counted and which share of the work was done by then.

@@ -24,6 +24,7 @@ type run struct {
 	log         *slog.Logger
 	stopped     chan struct{} // closed by stop
 	done        chan struct{} // closed when nothing of it runs any more
+	live        atomic.Bool   // somebody else writes to the journal
 	verifying   atomic.Bool
 	reported    atomic.Int64
 
@@ -122,20 +123,16 @@ func (x *run) counters(more ...any) []any {
 // phases does what is left to do: snapshots, journal, verification.
 func (x *run) phases(ctx context.Context) error {
 	for _, t := range tables {
-		var e extent
-		if !x.insist(ctx, "the tables could not be measured", func(ctx context.Context) (err error) {
-			e, err = measure(ctx, x.opts.Store, t)
+		if _, err := x.measure(ctx, t); err != nil {
 			return err
-		}) {
-			return ctx.Err()
 		}
-		x.mu.Lock()
-		x.extents[t], x.position[t] = e, x.progress.table(t).LastID
-		if x.progress.Phase != Snapshots && t == persistence.TableSnapshots {
-			x.position[t] = e.last
-		}
-		x.mu.Unlock()
 	}
+	x.live.Store(true) // until the first look says otherwise
+	listening, end := context.WithCancel(ctx)
+	var ear sync.WaitGroup
+	written := x.extents[persistence.TableJournal].last
+	ear.Go(func() { x.listen(listening, written) })
+	defer func() { end(); ear.Wait() }()
 	for _, step := range []struct {
 		phase, next Phase
 		table       persistence.Table
@@ -166,8 +163,31 @@ func (x *run) phases(ctx context.Context) error {
 	return x.verify(ctx)
 }
 
+// measure finds out how long the way through a table is, and returns its newest id.
+func (x *run) measure(ctx context.Context, t persistence.Table) (int64, error) {
+	var e extent
+	if !x.insist(ctx, "the tables could not be measured", func(ctx context.Context) (err error) {
+		e, err = measure(ctx, x.opts.Store, t)
+		return err
+	}) {
+		return 0, ctx.Err()
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, again := x.extents[t]; !again {
+		x.position[t] = x.progress.table(t).LastID
+		if t == persistence.TableSnapshots && x.progress.Phase != Snapshots {
+			x.position[t] = e.last
+		}
+	}
+	x.extents[t] = e
+	return e.last, nil
+}
+
 // commit takes one batch of the walk.
-func (x *run) commit(ctx context.Context, b batch) error {
+func (x *run) commit(ctx context.Context, b batch) error { return x.inParts(ctx, b, x.commitPart) }
+
+func (x *run) commitPart(ctx context.Context, b batch) error {
 	if err := x.check(); err != nil {
 		return err
 	}

@@ -72,5 +72,5 @@ func (x *run) recheck(ctx context.Context, b batch, last bool) (finding, error) 
 		}
 		return found, nil
 	}
-	return found, x.apply(ctx, over, false)
+	return found, x.inParts(ctx, over, func(ctx context.Context, part batch) error { return x.apply(ctx, part, false) })
 }

@@ -73,14 +73,19 @@ func (b batch) counts(landed int64) messages.MigrationCounts {
 // errAborted ends a walk that was told to stop.
 var errAborted = errors.New("migration: aborted")
 
-// walk reads a table behind an id to its end, rewrites each document and hands the batches to commit, in order and one at a
-// time. Reading, rewriting and committing go on beside each other. It ends with the error of commit, errAborted after a
-// call of stop, or the error of ctx.
+// walk reads a table behind an id up to what is its end now, rewrites each document and hands the batches to commit, in
+// order and one at a time. What is appended meanwhile has the new form already; to follow it could take for ever. Reading,
+// rewriting and committing go on beside each other. It ends with the error of commit, errAborted after a call of stop, or
+// the error of ctx.
 func (x *run) walk(ctx context.Context, t persistence.Table, after int64, p pace, commit func(context.Context, batch) error) error {
+	end, err := x.measure(ctx, t)
+	if err != nil {
+		return err
+	}
 	stages, cancel := context.WithCancel(ctx)
 	pages, batches := make(chan []persistence.Row, 1), make(chan batch, 1)
 	var running sync.WaitGroup
-	running.Go(func() { defer close(pages); x.read(stages, t, after, pages) })
+	running.Go(func() { defer close(pages); x.read(stages, t, after, end, pages) })
 	running.Go(func() { defer close(batches); x.rewrite(stages, t, pages, p, batches) })
 	defer func() { cancel(); running.Wait() }()
 	for {
@@ -106,15 +111,17 @@ func (x *run) walk(ctx context.Context, t persistence.Table, after int64, p pace
 }
 
 // read is the first stage. What the store does not give is asked for until ctx ends.
-func (x *run) read(ctx context.Context, t persistence.Table, after int64, pages chan<- []persistence.Row) {
-	for limit := pageRows; ; {
+func (x *run) read(ctx context.Context, t persistence.Table, after, end int64, pages chan<- []persistence.Row) {
+	for limit := x.page(); after < end; {
 		var page []persistence.Row
+		began := time.Now()
 		if !x.insist(ctx, "stored documents could not be read", func(ctx context.Context) (err error) {
 			page, err = x.opts.Store.RowsAfter(ctx, t, after, limit)
 			return err
 		}) {
 			return
 		}
+		took := time.Since(began)
 		if len(page) == 0 {
 			return
 		}
@@ -123,15 +130,13 @@ func (x *run) read(ctx context.Context, t persistence.Table, after int64, pages 
 		case <-ctx.Done():
 			return
 		}
-		if len(page) < limit {
-			return
-		}
 		bytes := 0
 		for _, row := range page {
 			bytes += len(row.Payload)
 		}
 		after = page[len(page)-1].ID
-		limit = min(pageRows, max(1, pageBytes*len(page)/max(1, bytes)))
+		limit = min(x.page(), max(1, pageBytes*len(page)/max(1, bytes)))
+		x.rest(ctx, took)
 	}
 }
 

@@ -233,7 +233,9 @@ func TestUnreachableFluentd(t *testing.T) {
 	l := listenLocal(t)
 	address := l.Addr()
 	_ = l.Close()
-	p := publisher(t, address, func(o *PublisherOptions) { o.MaxBuffer, o.Retries, o.RetryMax = 20*(overhead+100+len(notProvided)), 1000, 5*time.Millisecond })
+	p := publisher(t, address, func(o *PublisherOptions) {
+		o.MaxBuffer, o.Retries, o.RetryMax = 20*(overhead+100+len(notProvided)), 1000, 5*time.Millisecond
+	})
 	c := NewRegistry(Options{Publisher: p}).Connection("plant-7", "mqtt")
 	began := time.Now()
 	for k := range 10_000 {
@@ -292,7 +294,9 @@ func TestCloseFlushes(t *testing.T) {
 
 	l := listenLocal(t)
 	_ = l.Close()
-	p = publisher(t, l.Addr(), func(o *PublisherOptions) { o.Flush, o.Retries, o.RetryBase, o.RetryMax = 200*time.Millisecond, 1000, time.Hour, time.Hour })
+	p = publisher(t, l.Addr(), func(o *PublisherOptions) {
+		o.Flush, o.Retries, o.RetryBase, o.RetryMax = 200*time.Millisecond, 1000, time.Hour, time.Hour
+	})
 	c = NewRegistry(Options{Publisher: p}).Connection("plant-7", "mqtt")
 	c.Self().Success(Other, Entry{Message: "x"})
 	began := time.Now()

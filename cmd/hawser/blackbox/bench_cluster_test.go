@@ -111,7 +111,7 @@ func BenchmarkClusterClaim(b *testing.B) {
 	for _, rate := range []struct{ name, entities string }{{"rate=500", "500"}, {"rate=10000", "10000"}} {
 		b.Run(rate.name, func(b *testing.B) {
 			url := persistencetest.Schema(b)
-			n := newMember(b, url, "claimer", "RECONNECT_RATE_ENTITIES="+rate.entities, "CONNECTIVITY_CLIENT_MIN_BACKOFF=60m", "CONNECTIVITY_CLIENT_MAX_BACKOFF=60m")
+			n := newMember(b, url, "claimer", "RECONNECT_RATE_ENTITIES="+rate.entities, "CONNECTIVITY_CLIENT_MIN_BACKOFF=60m", "CONNECTIVITY_CLIENT_MAX_BACKOFF=60m", "HAWSER_LEASE_TTL=5s")
 			n.start()
 			fillStore(b, n, connections)
 			queryStore(b, n.env, `update connections set status = 'open', tags = array['always-alive','priority-0']`)
@@ -137,6 +137,7 @@ func BenchmarkClusterClaim(b *testing.B) {
 				}
 				b.ReportMetric(ready.Seconds(), "ready-s")
 				b.ReportMetric(took.Seconds(), "all-s")
+				b.ReportMetric(n.cpuTime().Seconds()/connections*1e6, "cpu-µs/connection")
 			}
 		})
 	}
@@ -182,6 +183,25 @@ func fillStore(b *testing.B, n *node, count int) {
 	if failed.Load() > 0 {
 		b.Fatalf("%d of %d creates failed", failed.Load(), count)
 	}
+}
+
+// cpuTime is what the process has used since it started.
+func (n *node) cpuTime() time.Duration {
+	n.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] { // utime, stime
+		v, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		ticks += v
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
 }
 
 // resident is the resident memory of the process, in bytes, once it is quiet.

@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	cleanupActor = "/user/connectivityRoot/persistenceCleanup"
-	healthActor  = "/user/connectivityRoot/healthCheckingActor"
-	devopsActor  = "/user/devOpsCommandsActor"
+	migrationActor = "/user/connectivityRoot/encryptionMigration"
+	cleanupActor   = "/user/connectivityRoot/persistenceCleanup"
+	healthActor    = "/user/connectivityRoot/healthCheckingActor"
+	devopsActor    = "/user/devOpsCommandsActor"
 )
 
 var health = object{"type": "status.commands:retrieveHealth"}
 
-// nodeRows are rows 28, 29, 80–83 and what belongs to them: how often a command runs, and what nodes say of themselves.
+// nodeRows are rows 28, 29, 78–83 and what belongs to them: how often a command runs, and what nodes say of themselves.
 func nodeRows(broker string) []checkRow {
 	return []checkRow{
 		{name: "28 create on three nodes", nodes: 3, check: func(t *testing.T, n *node, id string) {
@@ -49,6 +50,12 @@ func nodeRows(broker string) []checkRow {
 			if got := number(at(n.command(get), "connection", "_revision")); got != revision {
 				t.Fatalf("revision %d after %d commands, want %d", got, revision-1, revision)
 			}
+		}},
+		{name: "78 migrateEncryption without keys", check: func(t *testing.T, n *node, _ string) {
+			wantError(t, n.commandAt(migrationActor, object{"type": "connectivity.commands:migrateEncryption"}), 400, "connectivity:encryption.notconfigured")
+		}},
+		{name: "79 migrateEncryptionAbort, idle", check: func(t *testing.T, n *node, _ string) {
+			wantError(t, n.commandAt(migrationActor, object{"type": "connectivity.commands:migrateEncryptionAbort"}), 409, "connectivity:encryption.migration.notrunning")
 		}},
 		{name: "80 health of the cleanup", check: func(t *testing.T, n *node, _ string) {
 			reply := n.commandAt(cleanupActor, health)

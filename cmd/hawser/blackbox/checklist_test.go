@@ -1,7 +1,6 @@
 package blackbox
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,28 +27,6 @@ func checklist(t *testing.T) []checkRow {
 // alone are the rows that restart what others use: they are tests of their own.
 var alone = []string{"69, 73, 74 restart", "77 the broker comes back"}
 
-// pending are the rows that cannot hold yet, and why. One that begins to hold fails here: move it into the checklist.
-var pending = []struct {
-	name, why string
-	holds     func(n *node) error
-}{
-	{"78 migrateEncryption without keys", "the encryption migration is not wired yet", func(n *node) error {
-		return refusal(n, "migrateEncryption", 400, "connectivity:encryption.notconfigured")
-	}},
-	{"79 migrateEncryptionAbort, idle", "the encryption migration is not wired yet", func(n *node) error {
-		return refusal(n, "migrateEncryptionAbort", 409, "connectivity:encryption.migration.notrunning")
-	}},
-}
-
-// refusal asks the migration and says how its answer differs from a bare error.
-func refusal(n *node, command string, status int, code string) error {
-	reply := n.commandAt("/user/connectivityRoot/encryptionMigration", object{"type": "connectivity.commands:" + command})
-	if number(reply["status"]) != status || reply["error"] != code {
-		return fmt.Errorf("%s", show(reply))
-	}
-	return nil
-}
-
 // TestChecklist is piggyback.md 12 on one node with each store and on three nodes. Commands of three nodes go to each in turn.
 func TestChecklist(t *testing.T) {
 	for name, start := range settings {
@@ -57,13 +34,6 @@ func TestChecklist(t *testing.T) {
 			t.Parallel()
 			nodes := start(t)
 			n := inTurn(nodes)
-			for _, p := range pending {
-				if err := p.holds(n); err == nil {
-					t.Errorf("row %s holds now: move it into the checklist", p.name)
-				} else {
-					t.Logf("pending: row %s: %s", p.name, p.why)
-				}
-			}
 			for _, row := range checklist(t) {
 				if row.nodes != 0 && row.nodes != len(nodes) {
 					continue
@@ -77,13 +47,10 @@ func TestChecklist(t *testing.T) {
 	}
 }
 
-// TestChecklistIsWhole: each of the 84 rows is observed somewhere, or pending.
+// TestChecklistIsWhole: each of the 84 rows is observed somewhere.
 func TestChecklistIsWhole(t *testing.T) {
 	names := slices.Clone(alone)
 	for _, row := range checklist(t) {
-		names = append(names, row.name)
-	}
-	for _, row := range pending {
 		names = append(names, row.name)
 	}
 	seen := map[int]bool{}

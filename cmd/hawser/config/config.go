@@ -153,7 +153,7 @@ type Config struct {
 
 	Encryption struct {
 		Enabled    bool   `key:"connection.encryption.encryption-enabled" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_ENABLED" default:"false" doc:"whether secrets in stored connections are encrypted"`
-		Key        Secret `key:"connection.encryption.symmetrical-key" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_KEY" default:"" doc:"key that secrets are encrypted with: 32 bytes in URL-safe base64 (openssl rand -base64 32 | tr '+/' '-_')"`
+		Key        Secret `key:"connection.encryption.symmetrical-key" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_KEY" default:"" doc:"key that secrets are encrypted with: 32 bytes in URL-safe base64; the README shows how to make one"`
 		KeyFile    string `key:"connection.encryption.symmetrical-key-file" env:"CONNECTIVITY_CONNECTION_ENCRYPTION_KEY_FILE" default:"" doc:"file that holds that key instead; a changed file, or SIGHUP, takes effect without a restart (decision D29)"`
 		OldKey     Secret `key:"connection.encryption.old-symmetrical-key" env:"CONNECTIVITY_CONNECTION_OLD_ENCRYPTION_KEY" default:"" doc:"key that is tried for what the other does not open, and that a migration replaces"`
 		OldKeyFile string `key:"connection.encryption.old-symmetrical-key-file" env:"CONNECTIVITY_CONNECTION_OLD_ENCRYPTION_KEY_FILE" default:"" doc:"file that holds that key instead"`
