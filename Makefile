@@ -30,7 +30,7 @@ cluster: servers build ## three nodes as plain processes on a private PostgreSQL
 	@deploy/cluster
 
 .PHONY: chaos
-chaos: servers build ## break a cluster of real processes in every way of the design and check what must hold (about an hour)
+chaos: servers build ## break a cluster of real processes in every way of the design and check what must hold (about half an hour)
 	$(GO) run ./cmd/chaos -binary $(BIN)
 
 .PHONY: servers
@@ -38,8 +38,9 @@ servers: ## check that PostgreSQL and Mosquitto are there for the tests, install
 	@.ci/servers
 
 .PHONY: test
-test: servers ## all tests, against a real PostgreSQL and Mosquitto
+test: servers build ## all tests, against a real PostgreSQL and Mosquitto, then the short form of the chaos program
 	$(GO) test -timeout 15m $(PKGS)
+	$(GO) run ./cmd/chaos -short -binary $(BIN)
 
 .PHONY: race
 race: servers ## all tests under the race detector

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -158,12 +159,47 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// pair is a node of this process and a child, on one database, that share the shards.
+// here is the one node of this process that other nodes can reach. The library's remote races with what a former one has
+// left behind, so it is started once, by the first test that needs it, and ended by TestMain. One test at a time has it.
+var here struct {
+	sync.Mutex
+	*member
+	url string
+	end []func() // last first
+}
+
+// lifelong stands for the first test after its end.
+type lifelong struct{ testing.TB }
+
+// Cleanup implements testing.TB.
+func (lifelong) Cleanup(f func()) { here.end = append(here.end, f) }
+
+// Context implements testing.TB.
+func (lifelong) Context() context.Context { return context.Background() }
+
+func endHere() {
+	for _, f := range slices.Backward(here.end) {
+		f()
+	}
+}
+
+// pair is the node of this process and a child, on one database, that share the shards.
 func pair(t testing.TB, dieAfter string) (*member, *child) {
 	t.Helper()
-	url := schema(t)
-	here := startMember(t, url, "here", func(o *Options) { o.Cluster = &ClusterOptions{Bind: freeAddress(t)} })
-	here.ready()
+	here.Lock()
+	t.Cleanup(here.Unlock)
+	if here.member == nil {
+		all := lifelong{t}
+		here.url = schema(all)
+		here.member = startMember(all, here.url, "here", func(o *Options) { o.Cluster = &ClusterOptions{Bind: freeAddress(t)} })
+	}
+	url, here := here.url, &member{Node: here.Node, t: t, gate: here.gate}
+	eventually(t, 15*time.Second, "this node is alone", func() error {
+		if members := len(here.Members()); members != 1 || here.owns() != 16 || !here.Ready() {
+			return fmt.Errorf("%d members, %d shards", members, here.owns())
+		}
+		return nil
+	})
 	there := startChild(t, childSettings{URL: url, Instance: "there", Cluster: freeAddress(t), DieAfter: dieAfter})
 	eventually(t, 15*time.Second, "the shards are shared", func() error {
 		theirs := 0
@@ -180,11 +216,11 @@ func pair(t testing.TB, dieAfter string) (*member, *child) {
 	return here, there
 }
 
-// idAt makes an id that the node at address owns.
+// idAt makes an id that the node at address owns and no other test uses.
 func (m *member) idAt(address, prefix string) string {
 	m.t.Helper()
 	for k := range 10_000 {
-		id := fmt.Sprintf("%s-%d", prefix, k)
+		id := fmt.Sprintf("%s-%s-%d", m.t.Name(), prefix, k)
 		if at, ok := m.owner(persistence.KindConnection, id); ok && at == address {
 			return id
 		}

@@ -51,7 +51,7 @@ func (l *links) Peers() []signals.Peer {
 	self := l.node.membership.ID()
 	var peers []signals.Peer
 	for _, m := range l.node.membership.View().Members {
-		if m.ID != self && m.Address != "" {
+		if m.ID != self && m.Address != "" && m.Address != l.node.system.Address() { // nor what this node was before it lost its lease
 			peers = append(peers, signals.Peer{ID: string(m.ID), Address: m.Address})
 		}
 	}

@@ -14,6 +14,7 @@ func TestMain(m *testing.M) {
 		os.Exit(runChild(settings))
 	}
 	code := m.Run()
+	endHere()
 	if code == 0 {
 		if err := leaks(); err != nil {
 			fmt.Fprintln(os.Stderr, "goleak:", err)

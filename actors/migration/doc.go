@@ -4,7 +4,7 @@
 //
 // Read first: progress.go, the state as data, with the document that is stored; runner.go, who owns what and how long it
 // lives; walk.go, the pipeline of reading, rewriting and committing; commit.go, what happens when the store does not take a
-// batch; verify.go, the last pass (D28).
+// batch; verify.go, the last pass (D28); yield.go, how it makes way for live writes.
 //
 // It imports messages, persistence and persistence/encryption, and Prometheus for its series.
 package migration

@@ -67,25 +67,41 @@ func TestCleanupOfHistory(t *testing.T) {
 // TestLogLevelsChangeAtRunTime: what is logged follows PUT /devops/logging, and LOG_LEVEL_APPLICATION is where it begins.
 func TestLogLevelsChangeAtRunTime(t *testing.T) {
 	n := startNode(t, append(sqliteStore(t), "LOG_LEVEL=info", "LOG_LEVEL_APPLICATION=warn"))
-	// Each step sends a command that is a debug line of the gateway.
-	lines := func() int {
-		wantError(t, n.command(on("retrieveConnection", "nobody")), 404, "connectivity:connection.notfound")
-		return strings.Count(n.log.String(), "piggyback command")
+	// Each step sends a command that is a debug line of the gateway, marked with its correlation-id.
+	send := func(mark string) {
+		t.Helper()
+		wantError(t, n.command(on("retrieveConnection", "nobody"), object{"correlation-id": mark}), 404, "connectivity:connection.notfound")
 	}
-	if strings.Contains(n.log.String(), "level=INFO") || lines() != 0 {
-		t.Fatalf("info lines although the application begins at warn: %s", n.log)
-	}
-	for i, step := range []struct {
-		level string
-		more  int
-	}{{"debug", 1}, {"debug", 1}, {"info", 0}, {"all", 1}, {"off", 0}} {
-		before := lines()
-		a := n.request(http.MethodPut, "/devops/logging/gateway/"+n.instance, `{"level":"`+step.level+`","logger":"org.eclipse.ditto.gateway"}`)
+	level := func(to string) {
+		t.Helper()
+		a := n.request(http.MethodPut, "/devops/logging/gateway/"+n.instance, `{"level":"`+to+`","logger":"org.eclipse.ditto.gateway"}`)
 		if got := a.object(t); got["successful"] != true {
 			t.Fatalf("%s", a.body)
 		}
-		if after := lines(); after-before != step.more {
-			t.Errorf("step %d, %s: %d lines more, want %d", i, step.level, after-before, step.more)
+	}
+	send("mark-start")
+	steps := []struct {
+		level  string
+		logged bool
+	}{{"debug", true}, {"info", false}, {"all", true}, {"off", false}, {"debug", true}}
+	for i, step := range steps {
+		level(step.level)
+		send(fmt.Sprint("mark-", i))
+	}
+	// The lines come in order: when the last one is there, none before it can still come.
+	eventually(t, 10*time.Second, "the last line is written", func() error {
+		if last := fmt.Sprint("mark-", len(steps)-1); !strings.Contains(n.log.String(), last) {
+			return fmt.Errorf("no %s yet", last)
+		}
+		return nil
+	})
+	log := n.log.String()
+	if strings.Contains(log, "level=INFO") || strings.Contains(log, "mark-start") {
+		t.Errorf("the application begins at warn, yet: %s", log)
+	}
+	for i, step := range steps {
+		if got := strings.Contains(log, fmt.Sprint("mark-", i)); got != step.logged {
+			t.Errorf("step %d, %s: logged %v, want %v", i, step.level, got, step.logged)
 		}
 	}
 }
