@@ -114,7 +114,8 @@ func (s *Store) openPool(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("postgres: %w", err)
 	}
-	c.ConnConfig = s.sessionConfig("pool", time.Minute, nil)
+	// A node that freezes inside a transaction must not keep its rows locked for the next owner.
+	c.ConnConfig = s.sessionConfig("pool", time.Minute, map[string]string{"idle_in_transaction_session_timeout": milliseconds(s.opts.TTL)})
 	c.MaxConns = int32(s.opts.PoolSize)
 	c.MinConns = 0
 	c.MaxConnIdleTime = 5 * time.Minute
