@@ -37,6 +37,7 @@ type broker struct {
 	times  []time.Time
 	live   map[string]int
 	twice  []string // ids that were there twice at one time
+	socks  map[net.Conn]bool
 }
 
 func newBroker(t testing.TB) *broker {
@@ -45,7 +46,7 @@ func newBroker(t testing.TB) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{uri: "tcp://" + l.Addr().String(), live: map[string]int{}}
+	b := &broker{uri: "tcp://" + l.Addr().String(), live: map[string]int{}, socks: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -56,12 +57,28 @@ func newBroker(t testing.TB) *broker {
 			serving.Go(func() { b.serve(c) })
 		}
 	})
-	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	t.Cleanup(func() {
+		_ = l.Close()
+		b.mu.Lock()
+		for c := range b.socks {
+			_ = c.Close()
+		}
+		b.mu.Unlock()
+		serving.Wait()
+	})
 	return b
 }
 
 func (b *broker) serve(c net.Conn) {
-	defer func() { _ = c.Close() }()
+	b.mu.Lock()
+	b.socks[c] = true
+	b.mu.Unlock()
+	defer func() {
+		_ = c.Close()
+		b.mu.Lock()
+		delete(b.socks, c)
+		b.mu.Unlock()
+	}()
 	lines := bufio.NewReader(c)
 	id, err := lines.ReadString('\n')
 	if err != nil {
