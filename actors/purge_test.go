@@ -118,4 +118,7 @@ func TestPurgeAcrossNodes(t *testing.T) {
 		}
 	}
 	b.wantNoneTwice(t)
+	for _, id := range ids { // the node of this process lives on
+		here.want(204, on(t, messages.DeleteConnection, id))
+	}
 }
