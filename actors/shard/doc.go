@@ -5,5 +5,6 @@
 // Observer (who is silent), Dead (proof of death), Table (what is owned, until when), Assign (who should own what). Membership is the shell with the
 // loops. shard/model is the same rules as a model that is searched exhaustively.
 //
-// Read first: Membership (membership.go), watcher (watcher.go), Table (table.go), Observer (observer.go), Assign (assign.go).
+// Read first: Membership (membership.go), watcher (watcher.go), Table (table.go), Observer (observer.go), Assign (assign.go),
+// the instance id (instance.go).
 package shard
