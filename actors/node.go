@@ -92,6 +92,7 @@ type Node struct {
 	sockets       *peerSockets
 	served        sync.WaitGroup // asks of other nodes in work
 	draining      atomic.Bool
+	settled       atomic.Bool // every shard had an owner once
 	stopping      sync.Once
 
 	mu      sync.Mutex
@@ -225,6 +226,9 @@ func (n *Node) owner(kind, identity string) (string, bool) {
 
 // seen takes note of a changed cluster: what waits for a member that is gone waits in vain.
 func (n *Node) seen(before, after *shard.View) {
+	if !n.settled.Load() && n.allOwned(after) {
+		n.settled.Store(true)
+	}
 	if n.cluster == nil {
 		return
 	}
@@ -237,6 +241,16 @@ func (n *Node) seen(before, after *shard.View) {
 		n.hub.Changed()
 		n.interests.refresh()
 	}
+}
+
+// allOwned reports whether every connection has a home.
+func (n *Node) allOwned(v *shard.View) bool {
+	for number := range n.opts.Shards {
+		if _, ok := v.Owner(persistence.ShardRef{Kind: persistence.KindConnection, Number: number}); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // newSystem makes the actor system. Its sequence numbers start at random: replies to requests of a process that had this
@@ -338,8 +352,12 @@ func (n *Node) fenced() {
 	n.region.stopAll()
 }
 
-// Ready reports whether the node can execute commands.
-func (n *Node) Ready() bool { return !n.draining.Load() && n.membership.Table().Valid() }
+// Ready reports whether the node can execute commands: it holds a lease, does not leave, and has once seen every shard owned.
+// Before that, right after the first start of a cluster, a command would wait for the first claim; that a node dies later
+// makes no other node unready.
+func (n *Node) Ready() bool {
+	return !n.draining.Load() && n.settled.Load() && n.membership.Table().Valid()
+}
 
 // Members are the live members of the cluster.
 func (n *Node) Members() []persistence.Member { return n.membership.View().Members }
