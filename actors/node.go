@@ -377,11 +377,6 @@ func (n *Node) Links() prometheus.Collector { return n.hub }
 // Monitor is the registry of the connections' counters and logs.
 func (n *Node) Monitor() *monitor.Registry { return n.monitor }
 
-// CheckHost applies the host rules to a host name: nil if outgoing connections may go there.
-func (n *Node) CheckHost(ctx context.Context, host string) error {
-	return n.opts.Hosts.Check(ctx, host)
-}
-
 // Drain hands all shards over: every connection disconnects in an orderly way and its shard is free for another node. The
 // node is not ready from here on; commands that reach it are executed where the connections have gone, as long as Stop has
 // not been called.

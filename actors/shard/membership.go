@@ -333,6 +333,15 @@ func (m *Membership) certainlyDead(other persistence.Member) bool {
 	return m.opts.Exclusive || Dead(other.Proc, other.Address)
 }
 
+// buryDead buries the members whose death is proved (rule 4), never me.
+func (m *Membership) buryDead(ctx context.Context, me persistence.MemberID, members []persistence.Member) {
+	for _, other := range members {
+		if other.ID != me && m.certainlyDead(other) {
+			m.bury(ctx, other.ID, other.Beat, true)
+		}
+	}
+}
+
 func (m *Membership) bury(ctx context.Context, id persistence.MemberID, beat int64, proof bool) {
 	var buried bool
 	err := m.ask(ctx, func(ctx context.Context) (err error) {
@@ -354,10 +363,6 @@ func (m *Membership) buryPredecessors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range members {
-		if m.certainlyDead(other) {
-			m.bury(ctx, other.ID, other.Beat, true)
-		}
-	}
+	m.buryDead(ctx, "", members)
 	return nil
 }

@@ -50,11 +50,7 @@ func (w *watcher) look(ctx context.Context) error {
 	for _, s := range w.observer.Observe(w.id, members, session, w.now()) {
 		w.bury(ctx, s.ID, s.Beat, false)
 	}
-	for _, other := range members {
-		if other.ID != w.id && w.certainlyDead(other) {
-			w.bury(ctx, other.ID, other.Beat, true)
-		}
-	}
+	w.buryDead(ctx, w.id, members)
 	err = w.ask(ctx, func(ctx context.Context) (err error) { leases, err = w.opts.Leases.Shards(ctx); return err })
 	if err != nil {
 		return err
