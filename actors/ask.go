@@ -30,7 +30,7 @@ func (n *Node) Ask(ctx context.Context, selection string, c messages.Command) (m
 		return messages.Reply{}, messages.ErrTargetNotFound
 	case !messages.Spec(c.Type).TakenBy(selection):
 		return messages.Reply{}, messages.ErrNotTaken
-	case !n.membership.Table().Valid():
+	case !n.membership.Table().Valid(), n.Isolated():
 		return messages.Reply{}, messages.ErrNoLease
 	}
 	return execute(ctx, c)
@@ -48,16 +48,12 @@ const (
 // askConnection executes a command at its entity, here or at the node that owns its shard. While the shard is on its way
 // from one node to another it looks again until ctx ends.
 func (n *Node) askConnection(ctx context.Context, c messages.Command) (messages.Reply, error) {
-	attempt := firstAttempt
-	if c.Type == messages.PurgeEntities {
-		attempt += n.opts.PurgeDelay
-	}
-	return n.insist(ctx, attempt, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
+	return n.insist(ctx, firstAttempt, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
 		return n.askOwner(ctx, c, attempt)
 	})
 }
 
-// insist repeats an ask until it is answered, ctx ends, or the node has lost its lease.
+// insist repeats an ask until it is answered, ctx ends, or the node has lost its lease or stands aside.
 func (n *Node) insist(ctx context.Context, attempt time.Duration, ask func(context.Context, time.Duration) (messages.Reply, error)) (messages.Reply, error) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		reply, err := ask(ctx, attempt)
@@ -66,6 +62,8 @@ func (n *Node) insist(ctx context.Context, attempt time.Duration, ask func(conte
 			return reply, nil
 		case ctx.Err() != nil:
 			return messages.Reply{}, ctx.Err()
+		case n.Isolated():
+			return messages.Reply{}, messages.ErrNoLease
 		case errors.Is(err, context.DeadlineExceeded): // of the attempt
 			attempt = min(2*attempt, longestAsk)
 		case !errors.Is(err, messages.ErrNoLease) && !errors.Is(err, errElsewhere) && !errors.Is(err, errAmbiguous):

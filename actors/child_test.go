@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -216,11 +217,15 @@ func pair(t testing.TB, dieAfter string) (*member, *child) {
 	return here, there
 }
 
-// idAt makes an id that the node at address owns and no other test uses.
+// idsTried counts the ids that were ever tried.
+var idsTried atomic.Int64
+
+// idAt makes an id that the node at address owns and that nothing else uses: no other test, and no earlier run of this one,
+// whose connections may still be in the store of the node of this process.
 func (m *member) idAt(address, prefix string) string {
 	m.t.Helper()
-	for k := range 10_000 {
-		id := fmt.Sprintf("%s-%s-%d", m.t.Name(), prefix, k)
+	for range 10_000 {
+		id := fmt.Sprintf("%s-%s-%d", m.t.Name(), prefix, idsTried.Add(1))
 		if at, ok := m.owner(persistence.KindConnection, id); ok && at == address {
 			return id
 		}

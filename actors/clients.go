@@ -19,11 +19,11 @@ type clients struct {
 }
 
 // Start implements connection.Clients.
-func (c *clients) Start(conn *messages.Connection) connection.Client {
+func (c *clients) Start(conn *messages.Connection, index int) connection.Client {
 	record := c.node.monitor.Connection(conn.ID, string(conn.Type))
-	endpoint, err := c.node.hub.Attach(conn, record)
+	endpoint, err := c.node.hub.Attach(conn, index, record)
 	cfg := c.config(conn)
-	cfg.Record = record
+	cfg.Record, cfg.Env.Index = record, index
 	if err != nil { // what a version of Hawser with other rules has stored: it shows as misconfigured and is never opened
 		c.node.hub.Forget(conn.ID)
 		cfg.Factory = func(*messages.Connection, client.Environment, client.Handler) (client.Transport, error) {
@@ -32,7 +32,11 @@ func (c *clients) Start(conn *messages.Connection) connection.Client {
 		return useless{client.NewRunner(cfg)}
 	}
 	cfg.Sink = endpoint
-	return &running{Runner: client.NewRunner(cfg), endpoint: endpoint, id: conn.ID, interests: c.node.interests, stays: c.node.lease}
+	r := &running{Runner: client.NewRunner(cfg), endpoint: endpoint}
+	if index > 0 {
+		return r
+	}
+	return &first{running: r, id: conn.ID, interests: c.node.interests, stays: c.node.lease}
 }
 
 // Test implements connection.Clients.
@@ -61,25 +65,8 @@ func unsupported(conn *messages.Connection, _ client.Environment, _ client.Handl
 // running is a client with its endpoint.
 type running struct {
 	*client.Runner
-	endpoint  *signals.Endpoint
-	id        string
-	interests *interests
-	stays     func(id string) (persistence.Lease, bool)
-	moving    atomic.Bool
-	ended     atomic.Bool
-}
-
-// Open implements connection.Client. While the client connects, the other nodes learn what the connection takes: once open
-// is answered, a message that comes in anywhere finds it (decision O12).
-func (r *running) Open(ctx context.Context) error {
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		r.interests.publish(ctx, r.id)
-	}()
-	err := r.Runner.Open(ctx)
-	<-told
-	return err
+	endpoint *signals.Endpoint
+	moving   atomic.Bool
 }
 
 // Moving implements connection.Client.
@@ -92,13 +79,40 @@ func (r *running) Moving() {
 func (r *running) Stop() {
 	r.Runner.Stop()
 	r.endpoint.Detach(!r.moving.Load())
-	if r.ended.Swap(true) {
+}
+
+// first is client 0: with it the whole cluster learns what the connection takes.
+type first struct {
+	*running
+	id        string
+	interests *interests
+	stays     func(id string) (persistence.Lease, bool)
+	ended     atomic.Bool
+}
+
+// Open implements connection.Client. While the client connects, the other nodes learn what the connection takes: once open
+// is answered, a message that comes in anywhere finds it (decision O12).
+func (f *first) Open(ctx context.Context) error {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		f.interests.publish(ctx, f.id)
+	}()
+	err := f.running.Open(ctx)
+	<-told
+	return err
+}
+
+// Stop implements connection.Client.
+func (f *first) Stop() {
+	f.running.Stop()
+	if f.ended.Swap(true) {
 		return
 	}
-	if !r.moving.Load() {
-		r.interests.withdraw(r.id)
-	} else if _, here := r.stays(r.id); here {
-		r.interests.expectBack(r.id)
+	if !f.moving.Load() {
+		f.interests.withdraw(f.id)
+	} else if _, here := f.stays(f.id); here {
+		f.interests.expectBack(f.id)
 	}
 }
 

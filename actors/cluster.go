@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,8 @@ type ClusterOptions struct {
 	Bind, Advertised string
 	// TLS, if set, is used in both directions: each side shows its certificate and checks the other's. nil: plaintext.
 	TLS *tls.Config
+	// Lock, if set, is the hold of the node's data folder on a local disk: it proves the death of the member that it names.
+	Lock shard.Lock
 }
 
 func (o ClusterOptions) advertised() string {
@@ -71,7 +75,7 @@ func startCluster(system *actor.ActorSystem, o ClusterOptions, kinds []string, p
 		remote.WithAdvertisedHost(o.advertised()),
 		remote.WithEndpointWriterBatchSize(64),
 		remote.WithServerOptions(serve...),
-		remote.WithDialOptions(grpc.WithTransportCredentials(transport), grpc.WithContextDialer(sockets.dial),
+		remote.WithDialOptions(grpc.WithTransportCredentials(transport), grpc.WithContextDialer(sockets.dial), grpc.WithStreamInterceptor(endQuietly),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFrame), grpc.MaxCallSendMsgSize(maxFrame)),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true})))
 	config.MaxRetryCount = 1 // after one attempt, and the 2 s that the library sleeps then; asking again is up to the asker
@@ -103,6 +107,25 @@ func survive(log *slog.Logger) grpc.StreamServerInterceptor {
 		}()
 		return handle(srv, stream)
 	}
+}
+
+// endQuietly lets a stream that this node has closed itself end without an error. The library closes the way to an address when it
+// hears that it ended, takes the error of that for another end, and closes the way that was opened meanwhile: a chain in
+// which each way ends its successor, for seconds, and with each what was on it.
+func endQuietly(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, open grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, d, c, method, o...)
+	return quietStream{s}, err
+}
+
+type quietStream struct{ grpc.ClientStream }
+
+// RecvMsg implements grpc.ClientStream.
+func (s quietStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if status.Code(err) == codes.Canceled && strings.HasSuffix(status.Convert(err).Message(), "the client connection is closing") {
+		return io.EOF
+	}
+	return err
 }
 
 // provider feeds the members that the leases show into protoactor's member list. It implements cluster.ClusterProvider.
@@ -257,14 +280,20 @@ func (s *peerSocket) Close() error {
 	return s.Conn.Close()
 }
 
-// gone lists the addresses of members that were there before and are not any more.
+// gone lists the addresses of members that are there no more, or stand aside now; all, when this node does. Nothing that is
+// still on its way there can be waited for.
 func gone(before, after *shard.View) (addresses []string) {
-	there := make(map[string]bool, len(after.Members))
+	const listed, reached = 1, 2
+	now := make(map[string]int, len(after.Members))
 	for _, m := range after.Members {
-		there[m.Address] = true
+		now[m.Address] = max(now[m.Address], listed)
+		if !after.Aside(m.ID) && !after.Isolated() {
+			now[m.Address] = reached
+		}
 	}
 	for _, m := range before.Members {
-		if !there[m.Address] {
+		stoodAside := before.Aside(m.ID) || before.Isolated()
+		if state := now[m.Address]; state < listed || state < reached && !stoodAside {
 			addresses = append(addresses, m.Address)
 		}
 	}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,19 @@ func TestGone(t *testing.T) {
 		}
 		return v
 	}
+	// reach is what me sees of members at addresses of their names: "b-a" does not reach a.
+	reach := func(me string, members ...string) *shard.View {
+		var rows []persistence.Member
+		for _, m := range members {
+			name, other, found := strings.Cut(m, "-")
+			row := persistence.Member{ID: persistence.MemberID(name), Address: name}
+			if found {
+				row.Unreachable = []persistence.MemberID{persistence.MemberID(other)}
+			}
+			rows = append(rows, row)
+		}
+		return shard.NewView(persistence.MemberID(me), rows, nil)
+	}
 	for _, tt := range []struct {
 		name          string
 		before, after *shard.View
@@ -84,6 +98,11 @@ func TestGone(t *testing.T) {
 		{"nobody left", view("a", "b"), view("a", "b", "c"), ""},
 		{"one left", view("a", "b"), view("a"), "b"},
 		{"nobody is there any more", view("a"), view(), "a"},
+		{"one steps aside", reach("a", "a", "b"), reach("a", "a", "b-a"), "b"},
+		{"it has not come back", reach("a", "a", "b-a"), reach("a", "a", "b-a"), ""},
+		{"it is back", reach("a", "a", "b-a"), reach("a", "a", "b"), ""},
+		{"it leaves while it stands aside", reach("a", "a", "b-a"), reach("a", "a"), "b"},
+		{"this node steps aside", reach("b", "a", "b", "c"), reach("b", "a-b", "b", "c-b"), "abc"},
 	} {
 		got := ""
 		for _, address := range gone(tt.before, tt.after) {

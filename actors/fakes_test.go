@@ -28,7 +28,7 @@ import (
 )
 
 // broker is where fake transports connect to: a TCP server that knows which connections are there, and so sees from the
-// other side what a node does. The first line of a socket is the connection's id.
+// other side what a node does. The first line of a socket is the connection's id with the client's suffix.
 type broker struct {
 	uri string
 
@@ -145,7 +145,7 @@ func (s *socketTransport) Open(ctx context.Context) error {
 		return err
 	}
 	lines := bufio.NewReader(sock)
-	if _, err = io.WriteString(sock, s.conn.ID+"\n"); err == nil {
+	if _, err = io.WriteString(sock, s.conn.ID+client.Suffix(s.conn, s.env.Index)+"\n"); err == nil {
 		_, err = lines.ReadString('\n')
 	}
 	if err != nil {
@@ -217,11 +217,11 @@ func (g *gate) Join(ctx context.Context, m persistence.Member) error {
 	return g.Store.Join(ctx, m)
 }
 
-func (g *gate) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+func (g *gate) Beat(ctx context.Context, id persistence.MemberID, unreachable []persistence.MemberID) (bool, error) {
 	if err := g.pass(ctx); err != nil {
 		return false, err
 	}
-	return g.Store.Beat(ctx, id)
+	return g.Store.Beat(ctx, id, unreachable)
 }
 
 func (g *gate) Members(ctx context.Context) ([]persistence.Member, int64, error) {
@@ -259,7 +259,7 @@ const testTTL = 3 * time.Second
 func options(store persistence.Store, instance string) Options {
 	return Options{
 		Store: store, Instance: instance, Shards: 16, TTL: testTTL, Log: quiet(),
-		Transports: map[messages.ConnectionType]client.Factory{messages.TypeMQTT: socketFactory},
+		Transports: map[messages.ConnectionType]client.Factory{messages.TypeMQTT: socketFactory, messages.TypeMQTT5: socketFactory},
 		Client:     client.Settings{MinBackoff: 50 * time.Millisecond},
 		Timings:    connection.Timings{BackoffMin: 20 * time.Millisecond},
 		Rules: connection.Rules{Validate: func(c *messages.Connection) error {
@@ -387,23 +387,7 @@ func wantEvents(t testing.TB, store persistence.Store, id string, want ...string
 	}
 }
 
-// eventually repeats check until it returns nil; it fails the test at the deadline with the last error.
-func eventually(t testing.TB, within time.Duration, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s: %v", within, what, err)
-		}
-		<-tick.C
-	}
-}
+var eventually = persistencetest.Eventually // short: it is everywhere
 
 func quiet() *slog.Logger {
 	if os.Getenv("HAWSER_TEST_LOG") != "" {

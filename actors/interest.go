@@ -39,7 +39,9 @@ type interests struct {
 	peers func() []signals.Peer
 	send  func(address string, e *hawserv1.Envelope)
 	alone bool // there can be no other node
-	log   *slog.Logger
+	// loaded, if set, is told of all rows that were read.
+	loaded func([]persistence.IndexRow)
+	log    *slog.Logger
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -92,6 +94,9 @@ func (i *interests) load(ctx context.Context) error {
 	for _, row := range rows {
 		there[row.ID] = true
 		i.note(row)
+	}
+	if i.loaded != nil {
+		i.loaded(rows)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/remote"
 
 	"hawser/actors/shard"
 	"hawser/actors/signals"
 	"hawser/messages"
 	"hawser/messages/protocol"
-	"hawser/persistence"
 	hawserv1 "hawser/proto/hawser/v1"
 )
 
@@ -25,18 +25,27 @@ type links struct {
 // linksPath is the name of the actor that takes frames.
 const linksPath = "system/links"
 
-// open starts to take frames; not before remote runs.
+// open starts to take frames; not before remote runs. From then on the other nodes can be probed, too.
 func (l *links) open() (err error) {
+	l.node.membership.Attach(l.node.probe, l.node.opts.Cluster.Lock)
+	l.node.system.EventStream.Subscribe(func(event any) {
+		if _, ended := event.(*remote.EndpointTerminatedEvent); ended {
+			l.node.membership.Look()
+		}
+	})
 	l.self, err = l.node.system.Root.SpawnNamed(actor.PropsFromFunc(l.receive), linksPath)
 	return err
 }
+
+// Holds implements signals.Cluster.
+func (l *links) Holds() bool { return l.node.membership.Table().Valid() }
 
 // Owner implements signals.Cluster.
 func (l *links) Owner(id string) (signals.Peer, signals.Place) {
 	if _, here := l.node.lease(id); here {
 		return signals.Peer{}, signals.Here
 	}
-	m, ok := l.node.membership.View().Owner(shardOf(id, l.node.opts.Shards))
+	m, ok := l.node.membership.View().Owner(l.node.shardOf(id))
 	if !ok || m.ID == l.node.membership.ID() || m.Address == "" {
 		return signals.Peer{}, signals.Nowhere
 	}
@@ -46,12 +55,16 @@ func (l *links) Owner(id string) (signals.Peer, signals.Place) {
 // Serves implements signals.Cluster.
 func (l *links) Serves(id string) bool { return !l.node.draining.Load() && l.node.region.serves(id) }
 
-// Peers implements signals.Cluster.
+// Nodes implements signals.Cluster.
+func (l *links) Nodes() int { return l.node.hosts() }
+
+// Peers implements signals.Cluster. Who stands aside runs nothing: nobody waits for it, and what was on its way there goes to
+// the next owner.
 func (l *links) Peers() []signals.Peer {
-	self := l.node.membership.ID()
+	self, view := l.node.membership.ID(), l.node.membership.View()
 	var peers []signals.Peer
-	for _, m := range l.node.membership.View().Members {
-		if m.ID != self && m.Address != "" && m.Address != l.node.system.Address() { // nor what this node was before it lost its lease
+	for _, m := range view.Members {
+		if m.ID != self && !view.Aside(m.ID) && m.Address != "" && m.Address != l.node.system.Address() { // nor what this node was before it lost its lease
 			peers = append(peers, signals.Peer{ID: string(m.ID), Address: m.Address})
 		}
 	}
@@ -91,25 +104,17 @@ func (l *links) receive(c actor.Context) {
 	l.node.hub.Receive(from, f)
 }
 
-// changed reports whether the cluster that matters to links is another: members, or owners of the shards.
-func changed(before, after *shard.View, shards int) bool {
+// changed reports whether the cluster that matters to links is another: members, who of them leaves, or owners of the shards.
+func changed(before, after *shard.View) bool {
 	if len(before.Members) != len(after.Members) {
 		return true
 	}
 	for i := range before.Members {
-		if before.Members[i].ID != after.Members[i].ID {
+		if before.Members[i].ID != after.Members[i].ID || before.Members[i].Draining != after.Members[i].Draining {
 			return true
 		}
 	}
-	for number := range shards {
-		ref := persistence.ShardRef{Kind: persistence.KindConnection, Number: number}
-		a, aok := before.Owner(ref)
-		b, bok := after.Owner(ref)
-		if a.ID != b.ID || aok != bok {
-			return true
-		}
-	}
-	return false
+	return !before.SameOwners(after)
 }
 
 // encodeFrame renders a frame. The headers of a signal go apart from its other members: they are texts whatever they look like.

@@ -103,7 +103,7 @@ func TestChanged(t *testing.T) {
 		{view(1, "a", "b"), view(2, "a", "b"), false}, {view(1, "a"), view(2, "a", "b"), true},
 		{view(1, "a", "b"), view(2, "a"), true}, {view(1, "a", "b"), view(2, "a", "c"), true},
 	} {
-		if got := changed(test.before, test.after, 64); got != test.want {
+		if got := changed(test.before, test.after); got != test.want {
 			t.Errorf("%v, then %v: %v", test.before.Members, test.after.Members, got)
 		}
 	}

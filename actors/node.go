@@ -77,6 +77,7 @@ type Node struct {
 	interests     *interests
 	region        *region
 	journal       *recoveries // what entities see of the store
+	written       *written
 	selections    map[string]target
 	cleanup       *cleanup.Worker
 	migration     *migration.Runner
@@ -119,7 +120,9 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	kinds := map[string]int{persistence.KindConnection: opts.Shards, persistence.KindSingleton: singletonShards}
+	kinds := map[string]int{
+		persistence.KindConnection: opts.Shards, persistence.KindClient: opts.Shards * (client.MaxClients - 1), persistence.KindSingleton: singletonShards,
+	}
 	for kind, shards := range kinds {
 		if err := opts.Store.Init(ctx, kind, shards); err != nil {
 			return nil, fmt.Errorf("shards: %w", err)
@@ -139,7 +142,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 	}
 	n.hub = signals.NewHub(opts.Signals)
 	n.instance.Store(&opts.Instance)
-	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection, persistence.KindSingleton}}
+	member := persistence.Member{Instance: opts.Instance, Kinds: []string{persistence.KindConnection, persistence.KindClient, persistence.KindSingleton}}
 	spare := ""
 	if opts.Cluster != nil {
 		member.Address = opts.Cluster.advertised()
@@ -153,17 +156,18 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: logOf(n.log, "shard"),
 	})
 	n.system = newSystem(opts.Log)
-	n.journal = newRecoveries(opts.Store)
-	n.region = newRegion(n.system, n.deps(), func(id string) int { return shardOf(id, opts.Shards).Number }, n.log)
+	n.written = newWritten(opts.Store)
+	n.journal = newRecoveries(opts.Store, n.unwritten)
+	n.region = newRegion(n.system, n.deps(), n.shardOf, n.log)
 	n.selections = n.targets()
 	n.cleanup = cleanup.New(cleanup.Options{Store: opts.Store, Config: opts.Cleanup, Share: n.share, Log: logOf(n.log, "cleanup")})
 	n.migration = n.newMigration(opts.Encryption)
 	n.perNode = n.nodeTargets()
 	n.interests = newInterests(&interests{
-		hub: n.hub, index: opts.Store, peers: n.links.Peers, send: n.links.send, alone: opts.Cluster == nil, log: n.log,
+		hub: n.hub, index: opts.Store, peers: n.links.Peers, send: n.links.send, alone: opts.Cluster == nil, loaded: n.reconcile, log: n.log,
 	})
 	rate := opts.OpenRate.withDefaults()
-	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, learn: n.interests.load, rate: rate, pace: &pace{rate: rate}, late: n.late, log: n.log}
+	n.reviver = reviver{store: opts.Store, region: n.region, expect: n.hub.Expect, home: n.home, written: n.written, learn: n.interests.load, rate: rate, pace: &pace{rate: rate}, late: n.late, log: n.log}
 	if opts.Cluster != nil {
 		if err := n.join(); err != nil {
 			n.interests.close()
@@ -237,7 +241,7 @@ func (n *Node) seen(before, after *shard.View) {
 		n.wire.abandon(address)
 	}
 	n.provider.update(after.Members)
-	if changed(before, after, n.opts.Shards) {
+	if changed(before, after) {
 		n.hub.Changed()
 		n.interests.refresh()
 	}
@@ -275,15 +279,31 @@ func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
 }
 
 func (n *Node) deps() *connection.Deps {
-	return &connection.Deps{
+	deps := &connection.Deps{
 		Store: n.journal, Clients: &clients{node: n, transports: n.opts.Transports}, Monitor: n.monitor, Lease: n.lease,
-		Codec: connection.Codec{Seal: n.opts.Encryption.Keys.Seal, Unseal: n.opts.Encryption.Keys.Unseal},
+		Codec: n.codec(),
 		Rules: n.opts.Rules, Interest: signals.Interest, Instance: n.Instance(), Log: logOf(n.log, "connection"), Metrics: n.metrics, Timings: n.opts.Timings,
 	}
+	if n.opts.Cluster != nil {
+		deps.Further = furthers{n}
+	}
+	return deps
 }
 
+func (n *Node) codec() connection.Codec {
+	return connection.Codec{Seal: n.opts.Encryption.Keys.Seal, Unseal: n.opts.Encryption.Keys.Unseal}
+}
+
+// unwritten reports whether a connection of this node certainly has no rows.
+func (n *Node) unwritten(pid string) bool {
+	id := connection.ID(pid)
+	lease, ok := n.lease(id)
+	return ok && n.written.unwritten(id, lease)
+}
+
+// lease is the ownership of an entity or client, by its identity.
 func (n *Node) lease(id string) (persistence.Lease, bool) {
-	return n.membership.Table().Lease(shardOf(id, n.opts.Shards))
+	return n.membership.Table().Lease(n.shardOf(id))
 }
 
 // joined takes note of the instance id of a new incarnation.
@@ -299,28 +319,28 @@ func (n *Node) Instance() string { return *n.instance.Load() }
 // claimed starts what the shards hold.
 func (n *Node) claimed(leases []persistence.Lease) {
 	n.dialer.Resume()
-	connections := make([]persistence.Lease, 0, len(leases))
+	homes := make([]persistence.Lease, 0, len(leases))
 	for _, l := range leases {
 		if l.Shard == migrationShard {
 			n.migration.Start()
 		} else {
-			connections = append(connections, l)
+			homes = append(homes, l)
 		}
 	}
 	n.mu.Lock()
 	ctx := n.claims
 	n.mu.Unlock()
-	n.work.Go(func() { n.reviver.revive(ctx, connections) })
+	n.work.Go(func() { n.reviver.revive(ctx, homes) })
 }
 
 // dropped stops what runs of shards that are given away or were taken away.
 func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
-	shards := make(map[int]bool, len(refs))
+	shards := make(map[persistence.ShardRef]bool, len(refs))
 	for _, ref := range refs {
 		if ref == migrationShard {
 			n.migration.Stop()
 		} else {
-			shards[ref.Number] = true
+			shards[ref] = true
 		}
 	}
 	if len(shards) > 0 {

@@ -31,7 +31,7 @@ const nodeDoorPath = "system/node"
 
 // nodeTargets are the targets that every node has.
 func (n *Node) nodeTargets() map[string]NodeTarget {
-	all := map[string]NodeTarget{messages.TargetPersistenceCleanup: n.cleanup.Answer, connectionOps: n.forgetPurged, encryptionKeys: n.fingerprint}
+	all := map[string]NodeTarget{messages.TargetPersistenceCleanup: n.cleanup.Answer, connectionOps: n.forgetPurged, encryptionKeys: n.fingerprint, furtherClients: n.askFurther}
 	for selection, target := range n.opts.NodeTargets {
 		all[selection] = target
 	}
@@ -142,6 +142,8 @@ func (d *nodeDoor) answer(e *hawserv1.Envelope) *hawserv1.Envelope {
 	switch {
 	case errors.As(err, &answer):
 		reply = messages.ErrorReply(answer)
+	case errors.Is(err, messages.ErrNoLease): // the asker looks again
+		return refusal
 	case err != nil:
 		d.log.Warn("a target of this node did not answer another node", "selection", e.EntityId, "type", head.Type, "error", err)
 		return refusal

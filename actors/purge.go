@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"hawser/actors/client"
 	"hawser/actors/connection"
 	"hawser/messages"
 )
@@ -52,7 +53,10 @@ func (n *Node) purgeAll(ctx context.Context, c messages.Command, ids []string) b
 		room <- struct{}{}
 		work.Go(func() {
 			defer func() { <-room }()
-			reply, err := n.askConnection(ctx, purgeOf(c, id))
+			one := purgeOf(c, id)
+			reply, err := n.insist(ctx, firstAttempt+n.opts.PurgeDelay, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
+				return n.askOwner(ctx, one, attempt)
+			})
 			if err != nil {
 				n.log.Error("a connection could not be purged", "correlation_id", c.Headers.Get(messages.HeaderCorrelationID), "connection_id", id, "error", err)
 			}
@@ -88,13 +92,18 @@ func (n *Node) tellPurged(ctx context.Context, c messages.Command) {
 }
 
 // forgetPurged is tellPurged at each node.
-func (n *Node) forgetPurged(_ context.Context, c messages.Command) (messages.Reply, error) {
+func (n *Node) forgetPurged(ctx context.Context, c messages.Command) (messages.Reply, error) {
 	ids, failure := c.PurgeIDs()
 	if failure != nil {
 		return messages.Reply{}, failure
 	}
 	for _, id := range ids {
 		n.interests.purged(id)
+		for index := 1; index < client.MaxClients; index++ {
+			if err := n.region.evict(ctx, client.Identity(id, index)); err != nil {
+				return messages.Reply{}, err
+			}
+		}
 	}
 	return messages.PurgedReply("connection", true), nil
 }

@@ -13,10 +13,12 @@ import (
 // share commits, activations share reads. It is the journal that entities see.
 type recoveries struct {
 	persistence.Journal
-	queue chan recovery
-	ctx   context.Context
-	stop  context.CancelFunc
-	work  sync.WaitGroup
+	// unwritten reports whether a persistence id certainly has no rows: then nothing is read.
+	unwritten func(pid string) bool
+	queue     chan recovery
+	ctx       context.Context
+	stop      context.CancelFunc
+	work      sync.WaitGroup
 }
 
 type recovery struct {
@@ -39,8 +41,8 @@ const (
 )
 
 // newRecoveries starts the readers; close ends them.
-func newRecoveries(journal persistence.Journal) *recoveries {
-	r := &recoveries{Journal: journal, queue: make(chan recovery, mostRecoveries)}
+func newRecoveries(journal persistence.Journal, unwritten func(pid string) bool) *recoveries {
+	r := &recoveries{Journal: journal, unwritten: unwritten, queue: make(chan recovery, mostRecoveries)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	for range recoveryReaders {
 		r.work.Go(r.read)
@@ -59,6 +61,10 @@ func (r *recoveries) Recover(ctx context.Context, pids []string) iter.Seq2[persi
 		return r.Journal.Recover(ctx, pids)
 	}
 	return func(yield func(persistence.Recovery, error) bool) {
+		if r.unwritten(pids[0]) {
+			yield(persistence.Recovery{PID: pids[0]}, nil)
+			return
+		}
 		request := recovery{pid: pids[0], done: make(chan recovered, 1)}
 		select {
 		case r.queue <- request:

@@ -9,42 +9,44 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"hawser/actors/client"
 	"hawser/actors/connection"
 	"hawser/messages"
 	"hawser/persistence"
 )
 
-// region is the home of the connection entities of this node: at most one activation per id, only while the node owns the
-// id's shard, and only after the interest of the shard's connections is known (see revive.go).
+// region is the home of the connection entities of this node and of the further clients of others (clientCount > 1): at most
+// one activation per identity (client.Identity), only while the node owns the identity's shard, and only after the interest
+// of the shard's connections is known (see revive.go).
 type region struct {
 	system *actor.ActorSystem
 	deps   *connection.Deps
-	// lease returns the ownership of an id's shard, number its number.
-	lease  func(id string) (persistence.Lease, bool)
-	number func(id string) int
-	log    *slog.Logger
+	// lease returns the ownership of an identity's shard, shard names it.
+	lease func(identity string) (persistence.Lease, bool)
+	shard func(identity string) persistence.ShardRef
+	log   *slog.Logger
 
 	mu       sync.Mutex
 	entities map[string]*activation
 	// served are the shards whose open connections are known; waiters look again when changed is closed.
-	served  map[int]persistence.Epoch
+	served  map[persistence.ShardRef]persistence.Epoch
 	changed chan struct{}
 	// recovered are entities that a bulk recovery is reading (nil) or has read and that nobody has activated since.
 	recovered map[string]*persistence.Recovery
-	suspended map[string]int // ids that are being purged
+	suspended map[string]int // connections that are being purged
 }
 
 // activation is one running entity.
 type activation struct {
 	pid   *actor.PID
-	shard int
+	shard persistence.ShardRef
 	gone  chan struct{} // closed when the actor has stopped
 }
 
-func newRegion(system *actor.ActorSystem, deps *connection.Deps, number func(string) int, log *slog.Logger) *region {
+func newRegion(system *actor.ActorSystem, deps *connection.Deps, shard func(string) persistence.ShardRef, log *slog.Logger) *region {
 	return &region{
-		system: system, deps: deps, lease: deps.Lease, number: number, log: log, entities: map[string]*activation{},
-		served: map[int]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
+		system: system, deps: deps, lease: deps.Lease, shard: shard, log: log, entities: map[string]*activation{},
+		served: map[persistence.ShardRef]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
 	}
 }
 
@@ -133,14 +135,14 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 	if !ok {
 		return nil, nil, messages.ErrNoLease
 	}
-	if r.suspended[id] > 0 {
+	if connectionID, _ := client.ParseIdentity(id); r.suspended[connectionID] > 0 {
 		return nil, r.changed, nil
 	}
-	if epoch, ok := r.served[lease.Shard.Number]; !ok || epoch != lease.Epoch {
+	if epoch, ok := r.served[lease.Shard]; !ok || epoch != lease.Epoch {
 		return nil, r.changed, nil
 	}
-	a := &activation{shard: lease.Shard.Number, gone: make(chan struct{})}
-	props := connection.Props(r.deps, id, r.recovered[id]).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)))
+	a := &activation{shard: lease.Shard, gone: make(chan struct{})}
+	props := r.props(id).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)))
 	delete(r.recovered, id)
 	pid, err := r.system.Root.SpawnNamed(props, regionPath+"/"+id)
 	if err != nil {
@@ -149,6 +151,15 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 	a.pid = pid
 	r.entities[id] = a
 	return a, nil, nil
+}
+
+// props makes the actor of an identity: an entity, or a further client.
+func (r *region) props(identity string) *actor.Props {
+	id, index := client.ParseIdentity(identity)
+	if index == 0 {
+		return connection.Props(r.deps, id, r.recovered[identity])
+	}
+	return connection.FurtherProps(r.deps, id, index, r.recovered[identity])
 }
 
 // regionPath is the prefix of entity names: the selection without its leading slash.
@@ -173,7 +184,7 @@ func (r *region) watchEnd(id string, a *activation) actor.ReceiverMiddleware {
 }
 
 // serve says that the open connections of a shard are known under epoch, so that its entities may run.
-func (r *region) serve(shards map[int]persistence.Epoch) {
+func (r *region) serve(shards map[persistence.ShardRef]persistence.Epoch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for shard, epoch := range shards {
@@ -191,7 +202,7 @@ func (r *region) serves(id string) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	epoch, ok := r.served[lease.Shard.Number]
+	epoch, ok := r.served[lease.Shard]
 	return ok && epoch == lease.Epoch
 }
 
@@ -239,7 +250,7 @@ func (r *region) running() int {
 
 // drop stops the entities of shards that the node gives away or has lost, and returns when they are gone. orderly: their
 // clients say goodbye first.
-func (r *region) drop(shards map[int]bool, orderly bool) {
+func (r *region) drop(shards map[persistence.ShardRef]bool, orderly bool) {
 	which := func(a *activation) bool { return shards[a.shard] }
 	if orderly {
 		r.end(which, func(a *activation) { r.system.Root.Send(a.pid, connection.Leave{}) }, endDeadline)
@@ -266,7 +277,7 @@ func (r *region) end(which func(*activation) bool, how func(*activation), within
 		}
 	}
 	for id := range r.recovered {
-		if which(&activation{shard: r.number(id)}) {
+		if which(&activation{shard: r.shard(id)}) {
 			delete(r.recovered, id)
 		}
 	}

@@ -98,8 +98,7 @@ func TestCommandsWaitUntilTheShardIsServed(t *testing.T) {
 	a := startAlone(t)
 	a.want(201, with(t, messages.CreateConnection, "c", "tcp://127.0.0.1:1", "closed"))
 	lease, _ := a.lease("c")
-	number := lease.Shard.Number
-	a.region.drop(map[int]bool{number: true}, false)
+	a.region.drop(map[persistence.ShardRef]bool{lease.Shard: true}, false)
 	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := a.region.ask(brief, on(t, messages.RetrieveConnection, "c")); !errors.Is(err, context.DeadlineExceeded) {
@@ -110,13 +109,13 @@ func TestCommandsWaitUntilTheShardIsServed(t *testing.T) {
 		_, err := a.ask(on(t, messages.RetrieveConnection, "c"))
 		answered <- err
 	}()
-	a.region.serve(map[int]persistence.Epoch{number: lease.Epoch - 1}) // somebody else's time
+	a.region.serve(map[persistence.ShardRef]persistence.Epoch{lease.Shard: lease.Epoch - 1}) // somebody else's time
 	select {
 	case err := <-answered:
 		t.Errorf("served under an old epoch: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	a.region.serve(map[int]persistence.Epoch{number: lease.Epoch})
+	a.region.serve(map[persistence.ShardRef]persistence.Epoch{lease.Shard: lease.Epoch})
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}

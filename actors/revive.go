@@ -7,22 +7,25 @@ import (
 	"sync"
 	"time"
 
+	"hawser/actors/client"
 	"hawser/actors/connection"
-	"hawser/actors/shard"
 	"hawser/messages"
 	"hawser/persistence"
 )
 
-// reviver starts the open connections of shards that were claimed (decision D13): first their interest is made known, so
+// reviver starts the open connections of shards that were claimed (decision D13), or the one client of each that the shard
+// stands for: first their interest is made known, so
 // that no source relays past a target that is not up yet (decision O13), then the shards are served, then the entities are
 // recovered in bulk and started, highest priority first, at a rate that all claims of the node share.
 type reviver struct {
-	store  persistence.Store
-	region *region
-	learn  func(context.Context) error // what the connections of all nodes take
-	expect func([]persistence.IndexRow)
-	rate   Rate
-	pace   *pace
+	store   persistence.Store
+	region  *region
+	learn   func(context.Context) error // what the connections of all nodes take
+	expect  func(index int, rows []persistence.IndexRow)
+	written *written
+	home    func(persistence.ShardRef) (number, index int) // of a shard: that of its connections, and which of their clients
+	rate    Rate
+	pace    *pace
 	// late reports that the node's beat is late: it has too much to do already.
 	late func() bool
 	log  *slog.Logger
@@ -86,12 +89,22 @@ func (p *pace) wait(ctx context.Context, n int, late func() bool) bool {
 
 // revive does it for one claim; it ends when all are started, when ctx ends, or when nothing of the claim is owned any more.
 func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
-	numbers := make([]int, 0, len(leases))
-	epochs := make(map[int]persistence.Epoch, len(leases))
+	var numbers []int
+	connections := map[int]persistence.Epoch{} // shards of entities
+	indexes := map[int][]int{}                 // shard number of connections → which of their clients were claimed
+	epochs := make(map[persistence.ShardRef]persistence.Epoch, len(leases))
 	for _, l := range leases {
-		numbers = append(numbers, l.Shard.Number)
-		epochs[l.Shard.Number] = l.Epoch
+		number, index := v.home(l.Shard)
+		if len(indexes[number]) == 0 {
+			numbers = append(numbers, number)
+		}
+		indexes[number] = append(indexes[number], index)
+		epochs[l.Shard] = l.Epoch
+		if index == 0 {
+			connections[number] = l.Epoch
+		}
 	}
+	v.written.begin(connections)
 	if !v.insist(ctx, "the interest of the open connections could not be read", v.learn) {
 		return
 	}
@@ -102,33 +115,52 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 	}) {
 		return
 	}
-	v.expect(rows)
+	open := make([]persistence.IndexRow, 0, len(rows)) // one for each client; ID is its identity
+	for _, row := range rows {
+		for _, index := range indexes[row.Shard] {
+			if index == 0 || index < row.ClientCount {
+				v.expect(index, []persistence.IndexRow{row})
+				row := row
+				row.ID = client.Identity(row.ID, index)
+				open = append(open, row)
+			}
+		}
+	}
 	v.region.serve(epochs)
-	if len(rows) == 0 {
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	reading.Go(func() {
+		v.insist(ctx, "the ids of the connections could not be listed", func(ctx context.Context) error { return v.written.load(ctx, connections) })
+	})
+	if len(open) == 0 {
 		return
 	}
 	began := time.Now()
-	for start, told := 0, 0; start < len(rows); {
-		batch := rows[start:min(start+v.rate.portion(), len(rows))]
+	for start, told := 0, 0; start < len(open); {
+		batch := open[start:min(start+v.rate.portion(), len(open))]
 		if !v.pace.wait(ctx, len(batch), v.late) || !v.startBatch(ctx, batch) {
 			return
 		}
 		start += len(batch)
 		if start-told >= 10*v.rate.Entities {
 			told = start
-			v.log.Info("started open connections", "started", start, "of", len(rows))
+			v.log.Info("started open connections", "started", start, "of", len(open))
 		}
 	}
-	v.log.Info("all open connections are started", "connections", len(rows), "took", time.Since(began).Round(time.Millisecond).String())
+	v.log.Info("all open connections are started", "clients", len(open), "took", time.Since(began).Round(time.Millisecond).String())
 }
 
 // startBatch recovers one batch in one query and starts it.
 func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) bool {
-	pids, ids := make([]string, len(rows)), make([]string, len(rows))
-	byPID := make(map[string]string, len(rows))
+	pids, ids := make([]string, 0, len(rows)), make([]string, len(rows))
+	byPID := make(map[string][]string, len(rows))
 	for i, row := range rows {
-		pids[i], ids[i] = connection.PID(row.ID), row.ID
-		byPID[pids[i]] = row.ID
+		id, _ := client.ParseIdentity(row.ID)
+		pid := connection.PID(id)
+		if byPID[pid] == nil {
+			pids = append(pids, pid)
+		}
+		ids[i], byPID[pid] = row.ID, append(byPID[pid], row.ID)
 	}
 	v.region.announce(ids)
 	batch := make(map[string]*persistence.Recovery, len(rows))
@@ -137,7 +169,9 @@ func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) b
 			if err != nil {
 				return err
 			}
-			batch[byPID[recovery.PID]] = &recovery
+			for _, id := range byPID[recovery.PID] {
+				batch[id] = &recovery
+			}
 		}
 		return nil
 	})
@@ -170,9 +204,4 @@ func (v *reviver) insist(ctx context.Context, what string, read func(context.Con
 		case <-time.After(pause):
 		}
 	}
-}
-
-// shardOf is the shard of a connection id.
-func shardOf(id string, shards int) persistence.ShardRef {
-	return persistence.ShardRef{Kind: persistence.KindConnection, Number: shard.Number(id, shards)}
 }

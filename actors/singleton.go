@@ -43,8 +43,7 @@ func (o EncryptionOptions) withDefaults() (EncryptionOptions, error) {
 func (n *Node) newMigration(o EncryptionOptions) *migration.Runner {
 	return migration.New(migration.Options{
 		Store: n.opts.Store, Ring: o.Keys.Ring, Fingerprints: n.fingerprints, BatchSize: o.BatchSize, PerMinute: o.PerMinute,
-		Held: func() bool { _, held := n.membership.Table().Lease(migrationShard); return held },
-		Log:  logOf(n.log, "migration"),
+		Lease: func() (persistence.Lease, bool) { return n.membership.Table().Lease(migrationShard) }, Log: logOf(n.log, "migration"),
 	})
 }
 

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"iter"
 
 	"hawser/messages"
 )
@@ -14,6 +16,14 @@ import (
 // *messages.Error that ends in an E2.
 type Asker interface {
 	Ask(ctx context.Context, target string, cmd messages.Command) (messages.Reply, error)
+}
+
+// Reader reads connections where they are stored: a list must not wake those that are at rest.
+type Reader interface {
+	// Connections reads what retrieveConnection would answer for each of ids, in their order, without those that do not exist.
+	// It holds a bounded part of them at one time. An error ends the sequence: those of Asker, and *messages.Error when a
+	// connection cannot be read.
+	Connections(ctx context.Context, ids []string, fields *messages.FieldSelector) iter.Seq2[json.RawMessage, error]
 }
 
 // Nodes asks nodes for themselves: targets that every node has (contract piggyback.md 1.6).

@@ -3,7 +3,14 @@ package gateway
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
+	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
+
+	"hawser/gateway/oidc"
+	"hawser/messages"
 )
 
 // Names of the realms (contract piggyback.md 1.2).
@@ -15,37 +22,42 @@ const (
 // user is the one user of both realms.
 const user = "devops"
 
-// Realm lets requests in that carry the user devops with one of its passwords by Basic authentication.
+// Realm is who may use some routes. A nil *Realm lets everybody in.
 type Realm struct {
+	admit func(http.ResponseWriter, *http.Request) bool
+}
+
+// Admit reports whether the request may pass; otherwise it has been answered.
+func (r *Realm) Admit(w http.ResponseWriter, req *http.Request) bool {
+	return r == nil || r.admit(w, req)
+}
+
+// NewRealm lets requests in that carry the user devops with one of the passwords by Basic authentication.
+func NewRealm(name string, passwords ...string) *Realm {
+	b := basic{challenge: `Basic realm="` + name + `",charset=UTF-8`}
+	for _, p := range passwords {
+		b.passwords = append(b.passwords, sha256.Sum256([]byte(p)))
+	}
+	return &Realm{b.admit}
+}
+
+type basic struct {
 	challenge string
 	passwords [][sha256.Size]byte // hashed, so that comparing takes as long whatever their length
 }
 
-// NewRealm makes a realm. A nil *Realm lets everybody in.
-func NewRealm(name string, passwords ...string) *Realm {
-	r := &Realm{challenge: `Basic realm="` + name + `",charset=UTF-8`}
-	for _, p := range passwords {
-		r.passwords = append(r.passwords, sha256.Sum256([]byte(p)))
-	}
-	return r
-}
-
-// Admit reports whether the request may pass; otherwise it has been answered 401.
-func (r *Realm) Admit(w http.ResponseWriter, req *http.Request) bool {
-	if r == nil {
-		return true
-	}
+func (b basic) admit(w http.ResponseWriter, req *http.Request) bool {
 	name, password, ok := req.BasicAuth()
 	given := sha256.Sum256([]byte(password))
 	match := 0
-	for _, p := range r.passwords {
+	for _, p := range b.passwords {
 		match |= subtle.ConstantTimeCompare(given[:], p[:])
 	}
 	if ok && match&subtle.ConstantTimeCompare([]byte(name), []byte(user)) == 1 {
 		return true
 	}
-	w.Header().Set("WWW-Authenticate", r.challenge)
-	if basic(req) {
+	w.Header().Set("WWW-Authenticate", b.challenge)
+	if _, tried := credentials(req, "Basic"); tried {
 		WriteText(w, http.StatusUnauthorized, "The supplied authentication is invalid")
 	} else {
 		WriteText(w, http.StatusUnauthorized, "The resource requires authentication, which was not supplied with the request")
@@ -53,17 +65,33 @@ func (r *Realm) Admit(w http.ResponseWriter, req *http.Request) bool {
 	return false
 }
 
-// basic reports whether the request tries Basic authentication at all.
-func basic(req *http.Request) bool {
-	const scheme = "basic"
-	h := req.Header.Get("Authorization")
-	if len(h) < len(scheme) {
-		return false
-	}
-	for i := range len(scheme) {
-		if h[i]|0x20 != scheme[i] {
+// NewTokenRealm lets requests in that carry a good token whose subject is among subjects; with no subjects every good token
+// counts (contract http-api.md 2, method oauth2).
+func NewTokenRealm(tokens *oidc.Verifier, subjects []string, log *slog.Logger) *Realm {
+	return &Realm{func(w http.ResponseWriter, req *http.Request) bool {
+		token, ok := credentials(req, "Bearer")
+		if !ok {
+			WriteError(w, messages.NewAuthenticationFailed("The request carries no Bearer token."))
 			return false
 		}
-	}
-	return len(h) == len(scheme) || h[len(scheme)] == ' '
+		subject, err := tokens.Subject(req.Context(), token)
+		switch {
+		case errors.Is(err, oidc.ErrInvalid):
+			WriteError(w, messages.NewAuthenticationFailed("The Bearer token is not valid, or no longer."))
+		case err != nil:
+			log.Warn("a token could not be checked", "error", err)
+			WriteText(w, http.StatusForbidden, "The Bearer token cannot be checked now.")
+		case len(subjects) > 0 && !slices.Contains(subjects, subject):
+			WriteError(w, messages.NewAuthenticationFailed("The subject of the Bearer token is not one of those that may do this."))
+		default:
+			return true
+		}
+		return false
+	}}
+}
+
+// credentials is what follows the scheme in the request's header Authorization; false: the header is not of that scheme.
+func credentials(req *http.Request, scheme string) (string, bool) {
+	given, rest, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(rest), strings.EqualFold(given, scheme)
 }

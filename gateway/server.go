@@ -9,14 +9,18 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
-// Limits are the time limits of a listener. Zero fields take the defaults named here; there is no unlimited.
+// Limits are the limits of a listener. Zero fields take the defaults named here; there is no unlimited.
 type Limits struct {
 	Header time.Duration // to read the request line and headers, 10s
 	Read   time.Duration // to read a whole request, 60s
 	Answer time.Duration // from the end of the headers to the end of the answer, 75s: longer than the longest wait for one
 	Idle   time.Duration // between two requests of one connection, 610s
+
+	Connections int // open at one time, 4096; more wait until one is closed
 }
 
 // maxHeader bounds the request line and headers (http-api.md 8.3).
@@ -30,6 +34,9 @@ func (l Limits) withDefaults() Limits {
 		if *f.d <= 0 {
 			*f.d = f.v
 		}
+	}
+	if l.Connections <= 0 {
+		l.Connections = 4096
 	}
 	return l
 }
@@ -70,7 +77,7 @@ func Serve(l net.Listener, h http.Handler, limits Limits, log *slog.Logger) *Ser
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(netutil.LimitListener(l, limits.Connections)); !errors.Is(err, http.ErrServerClosed) {
 			s.err = fmt.Errorf("serving %s: %w", s.addr, err)
 		}
 	}()

@@ -9,14 +9,14 @@ import (
 // readSource is connection-model.md 3, with the defaults of 10.2.
 func readSource(r *jsonReader, typ ConnectionType) Source {
 	s := Source{ConsumerCount: 1}
-	s.Addresses = r.strict("addresses")
+	s.Addresses = r.strictSet("addresses")
 	if n, ok := r.integer("consumerCount"); ok {
 		s.ConsumerCount = n
 	}
 	s.QoS = readQoS(r)
 	s.AuthorizationContext = readSubjects(r)
 	r.object("enforcement", func(r *jsonReader) {
-		s.Enforcement = &Enforcement{Input: r.required("input"), Filters: r.strict("filters")}
+		s.Enforcement = &Enforcement{Input: r.required("input"), Filters: r.strictSet("filters")}
 	})
 	r.object("acknowledgementRequests", func(r *jsonReader) {
 		s.AcknowledgementRequest = &AcknowledgementRequests{Includes: r.lenientSet("includes"), Filter: r.optional("filter")}
@@ -76,7 +76,7 @@ func readReplyTarget(r *jsonReader) ReplyTarget {
 	expected := []string{"response", "error"}
 	if _, ok := r.lookup("expectedResponseTypes"); ok {
 		var set textSet
-		for _, text := range r.strict("expectedResponseTypes") {
+		for _, text := range r.strictSet("expectedResponseTypes") {
 			if lower := strings.ToLower(text); slices.Contains(responseTypes, lower) {
 				set.add(lower)
 			}

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -55,7 +56,10 @@ func (e *Error) About(place string) *Error {
 }
 
 // MarshalJSON renders shape E1; null members are omitted.
-func (e *Error) MarshalJSON() ([]byte, error) {
+func (e *Error) MarshalJSON() ([]byte, error) { return e.render() }
+
+// render is MarshalJSON; angle brackets stay as they are, for people to read, unless encoding/json escapes them on its way.
+func (e *Error) render() ([]byte, error) {
 	m := make(map[string]any, 5+len(e.Members))
 	maps.Copy(m, e.Members)
 	m["status"], m["error"], m["message"] = e.Status, e.Code, e.Message
@@ -65,7 +69,11 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	if e.Href != "" {
 		m["href"] = e.Href
 	}
-	return json.Marshal(m)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(m)
+	return bytes.TrimRight(text.Bytes(), "\n"), err
 }
 
 // Error codes that are compared or used in more than one place. The texts beside them are ours, the values named in them
@@ -283,6 +291,15 @@ func NewHistoryNotFoundAtTimestamp(id, timestamp string) *Error {
 	return newHistoryNotFound(id, "timestamp", timestamp)
 }
 
+// NewHistoryUnsupported: past states are switched off.
+func NewHistoryUnsupported(header string) *Error {
+	return &Error{
+		Status: 400, Code: "signal.unsupported",
+		Message:     fmt.Sprintf("Commands with the header '%s' are not supported here.", header),
+		Description: "The access to past states is switched off (devops.feature.historical-apis-enabled).",
+	}
+}
+
 func newHistoryNotFound(id, what, value string) *Error {
 	return &Error{
 		Status: 404, Code: "connectivity:connection.history.notfound",
@@ -354,6 +371,15 @@ func NewInstanceNotFound(instance string) *Error {
 		Status: 404, Code: "devops:instance.notfound",
 		Message:     fmt.Sprintf("There is no instance '%s'.", shorten(instance)),
 		Description: "Leave the instance out to reach whichever is there.",
+	}
+}
+
+// NewAuthenticationFailed: a request without a good token, where tokens are asked for (http-api.md 2).
+func NewAuthenticationFailed(why string) *Error {
+	return &Error{
+		Status: 401, Code: "gateway:authentication.failed",
+		Message:     "The request could not be authenticated.",
+		Description: why,
 	}
 }
 

@@ -3,6 +3,7 @@ package messages
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -37,6 +38,9 @@ func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil), nil }
 
 // AppendJSON appends what MarshalJSON renders.
 func (e Event) AppendJSON(dst []byte) []byte {
+	if e.Connection != nil {
+		dst = slices.Grow(dst, usualJSON+256)
+	}
 	w := objectWriter{dst: dst}
 	w.open()
 	w.string("type", e.Type)
@@ -111,7 +115,7 @@ func readDomainEvent(r *jsonReader, e *Event) {
 	case v.kind != jsonObject:
 		r.wrongType("connection", v, "JsonObject")
 	default:
-		conn, err := readConnection(v, true)
+		conn, err := readConnection(v, true, stored)
 		r.fail(err)
 		e.Connection = conn
 	}
@@ -136,7 +140,7 @@ func ParseSnapshot(text []byte) (*Connection, error) {
 	if lifecycle, _ := r.string("__lifecycle"); lifecycle == string(LifecycleDeleted) {
 		return nil, nil
 	}
-	c, err := readConnection(v, true)
+	c, err := readConnection(v, true, stored)
 	if err != nil {
 		return nil, fmt.Errorf("reading snapshot: %w", err)
 	}

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,7 @@ const (
 	HeaderIfEqual             = "if-equal"
 	HeaderAtRevision          = "at-historical-revision"
 	HeaderAtTimestamp         = "at-historical-timestamp"
+	HeaderHistorical          = "historical-headers"
 	HeaderDryRun              = "dry-run"
 	HeaderEntityRevision      = "entity-revision"
 	HeaderETag                = "etag"
@@ -56,6 +58,16 @@ func (h Headers) Clone() Headers {
 	c := make(Headers, len(h)+2)
 	maps.Copy(c, h)
 	return c
+}
+
+// JSON renders the headers as a JSON object of texts.
+func (h Headers) JSON() string {
+	w := objectWriter{}
+	w.open()
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		w.string(name, h[name])
+	}
+	return string(w.close())
 }
 
 // With returns a copy with one header set.

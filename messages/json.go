@@ -39,15 +39,23 @@ type jsonMember struct {
 	value jsonValue
 }
 
-// parseJSON reads a complete JSON text. encoding/json decides what is JSON, and bounds the nesting; the walk over the text
-// afterwards is ours, so that each part of a connection is read once, straight into its place.
+// ValidJSON reports whether text is JSON in UTF-8. encoding/json decides that, and bounds the nesting.
+func ValidJSON(text []byte) bool { return utf8.Valid(text) && json.Valid(text) }
+
+// parseJSON reads a complete JSON text.
 func parseJSON(text []byte) (jsonValue, error) {
-	if !utf8.Valid(text) || !json.Valid(text) {
+	if !ValidJSON(text) {
 		return jsonValue{}, errNotJSON
 	}
+	return walkJSON(text), nil
+}
+
+// walkJSON reads a text that ValidJSON has accepted. The walk is ours, so that each part of a connection is read once,
+// straight into its place.
+func walkJSON(text []byte) jsonValue {
 	w := jsonWalk{text: text, open: make([]jsonMember, 0, 32)}
 	w.space()
-	return w.value(), nil
+	return w.value()
 }
 
 // jsonWalk walks over a text that is known to be JSON.
@@ -188,7 +196,7 @@ func (v jsonValue) appendText(dst []byte, mask bool) []byte {
 		if mask {
 			return append(dst, `"`+masked+`"`...)
 		}
-		return appendString(dst, v.text())
+		return AppendJSONString(dst, v.text())
 	case jsonArray:
 		dst = append(dst, '[')
 		for i, e := range v.inner {
@@ -209,7 +217,7 @@ func (v jsonValue) appendText(dst []byte, mask bool) []byte {
 				dst = append(dst, ',')
 			}
 			first = false
-			dst = appendString(dst, string(m.name))
+			dst = AppendJSONString(dst, string(m.name))
 			dst = append(dst, ':')
 			dst = m.value.appendText(dst, mask)
 		}
@@ -261,13 +269,21 @@ func appendJavaNumber(dst []byte, literal string) []byte {
 	return strconv.AppendInt(dst, int64(n), 10)
 }
 
-// appendString renders s as a JSON string.
-func appendString(dst []byte, s string) []byte {
+// AppendJSONString appends s as a JSON string; bytes that are no UTF-8 become U+FFFD.
+func AppendJSONString(dst []byte, s string) []byte {
+	return append(AppendJSONEscaped(append(dst, '"'), s), '"')
+}
+
+// AppendJSONEscaped is AppendJSONString without the quotes.
+func AppendJSONEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
+		if !escaped[c] {
+			i++
+			continue
+		}
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(s[i:])
 			if r == utf8.RuneError && size == 1 {
@@ -275,10 +291,6 @@ func appendString(dst []byte, s string) []byte {
 				start = i + 1
 			}
 			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
 			continue
 		}
 		dst = append(dst, s[start:i]...)
@@ -297,5 +309,13 @@ func appendString(dst []byte, s string) []byte {
 		i++
 		start = i
 	}
-	return append(append(dst, s[start:]...), '"')
+	return append(dst, s[start:]...)
 }
+
+// escaped are the bytes that AppendJSONEscaped looks at: what JSON escapes, and the bytes of longer characters.
+var escaped = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf
+	}
+	return t
+}()

@@ -165,15 +165,24 @@ func (r *jsonReader) array(name string) []jsonMember {
 	return v.inner
 }
 
-// strict reads an array of strings into a set in order (G13); another element is an error (G9).
+// strict reads an array of strings; another element is an error (G9).
 func (r *jsonReader) strict(name string) []string {
-	var set textSet
+	var out []string
 	for _, e := range r.array(name) {
 		if e.value.kind != jsonString {
 			r.wrongType(name, e.value, "String")
 			return nil
 		}
-		set.add(e.value.text())
+		out = append(out, e.value.text())
+	}
+	return out
+}
+
+// strictSet is strict without repetitions, in order (G13).
+func (r *jsonReader) strictSet(name string) []string {
+	var set textSet
+	for _, text := range r.strict(name) {
+		set.add(text)
 	}
 	return set.items
 }

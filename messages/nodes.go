@@ -34,7 +34,7 @@ func ConfigReply(commandType string, document json.RawMessage, path string) Repl
 		}
 		var members map[string]json.RawMessage
 		if json.Unmarshal(value, &members) != nil || members[name] == nil {
-			value = json.RawMessage(`{"error":` + string(appendString(nil, "No configuration setting found for path "+shorten(path)+".")) + `}`)
+			value = json.RawMessage(`{"error":` + string(AppendJSONString(nil, "No configuration setting found for path "+shorten(path)+".")) + `}`)
 			break
 		}
 		value = members[name]

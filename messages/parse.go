@@ -52,10 +52,15 @@ var commandReaders = map[string]commandReader{
 // ConnectionID is set for every command to the shard region, with one exception: a createConnection without id leaves it
 // and Connection.ID empty, and the caller generates one (decision D8). RequestID and Received are the caller's, too.
 func ParseCommand(members json.RawMessage, headers Headers) (Command, error) {
-	v, err := parseJSON(members)
-	if err != nil {
+	if !ValidJSON(members) {
 		return Command{}, NewJSONInvalid("The piggyback command is not JSON.")
 	}
+	return ParseValidCommand(members, headers)
+}
+
+// ParseValidCommand is ParseCommand for members that ValidJSON has accepted, or that are a value inside of what it has.
+func ParseValidCommand(members json.RawMessage, headers Headers) (Command, error) {
+	v := walkJSON(members)
 	if v.kind != jsonObject {
 		return Command{}, NewJSONFormatInvalid()
 	}
@@ -88,7 +93,7 @@ func readConnectionMember(needID bool) commandReader {
 		case v.kind != jsonObject:
 			r.wrongType("connection", v, "JsonObject")
 		default:
-			conn, err := readConnection(v, needID)
+			conn, err := readConnection(v, needID, sent)
 			if err != nil {
 				r.fail(err)
 				return

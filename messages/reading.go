@@ -15,8 +15,7 @@ var (
 	statuses        = []ConnectivityStatus{StatusOpen, StatusClosed, StatusFailed, StatusMisconfigured, StatusUnknown}
 )
 
-// ParseConnection reads a connection as a client sends it or as a journal holds it (connection-model.md 1–12, rules B1–B9
-// of 14.1): defaults are applied, legacy forms migrated, the first failure in the order of section 1 is the error, an
+// ParseConnection reads a connection as a client sends it (connection-model.md 1–12, rules B1–B9 of 14.1): defaults are applied, legacy forms migrated, the first failure in the order of section 1 is the error, an
 // *Error without a secret. A missing id leaves ID empty; whether that is allowed is the caller's business (decision D8).
 func ParseConnection(text []byte) (*Connection, error) {
 	v, err := parseJSON(text)
@@ -26,11 +25,11 @@ func ParseConnection(text []byte) (*Connection, error) {
 	if v.kind != jsonObject {
 		return nil, NewJSONInvalid("The connection is not a JSON object.")
 	}
-	return readConnection(v, false)
+	return readConnection(v, false, sent)
 }
 
 // readConnection reads a connection; needID makes a missing id an error, in its place in the order of checks.
-func readConnection(v jsonValue, needID bool) (*Connection, error) {
+func readConnection(v jsonValue, needID bool, from origin) (*Connection, error) {
 	if at, bad := v.unstorable(""); bad {
 		return nil, NewJSONInvalid("The text at <" + at + "> holds U+0000 or half of a surrogate pair, which cannot be stored.")
 	}
@@ -57,13 +56,23 @@ func readConnection(v jsonValue, needID bool) (*Connection, error) {
 	if !ok && c.Type != TypeHono {
 		r.missing("uri")
 	}
+	var subjects []string // of the connection as a whole, in stored ones
+	if from == stored {
+		subjects = readSubjects(r)
+	}
 	readElements(r, "sources", func(r *jsonReader) {
 		s := readSource(r, c.Type)
+		if from == stored {
+			migrateSource(r, &s, subjects)
+		}
 		s.PayloadMapping = withLegacyMapper(s.PayloadMapping, legacy)
 		c.Sources = append(c.Sources, s)
 	})
 	readElements(r, "targets", func(r *jsonReader) {
 		t := readTarget(r)
+		if from == stored {
+			migrateTarget(r, &t, c.Type, subjects)
+		}
 		t.PayloadMapping = withLegacyMapper(t.PayloadMapping, legacy)
 		c.Targets = append(c.Targets, t)
 	})

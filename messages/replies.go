@@ -18,7 +18,7 @@ type Reply struct {
 
 // ErrorReply renders e as a bare E1.
 func ErrorReply(e *Error) Reply {
-	b, err := json.Marshal(e)
+	b, err := e.render()
 	if err != nil { // only if Members holds something that is no JSON; that is a programming error with no data in it
 		b = []byte(`{"status":500,"error":"connectivity:internalerror","message":"There was a rare case of an unexpected internal error."}`)
 	}
@@ -84,17 +84,24 @@ func TagsReply(tags []string) Reply {
 func RetrievedReply(c *Connection, fields *FieldSelector) Reply {
 	return reply(ResponseType(RetrieveConnection), 200, func(w *objectWriter) {
 		w.key("connection")
-		if fields == nil {
-			w.dst = c.AppendJSON(w.dst)
-			return
-		}
-		document, err := parseJSON(c.appendJSON(nil, true))
-		if err != nil { // cannot happen: we rendered it
-			w.dst = append(w.dst, "{}"...)
-			return
-		}
-		w.dst = fields.appendSelected(w.dst, document)
+		w.dst = c.appendSelected(w.dst, fields)
 	})
+}
+
+// Select renders what RetrievedReply shows of the connection.
+func (c *Connection) Select(fields *FieldSelector) json.RawMessage {
+	return c.appendSelected(nil, fields)
+}
+
+func (c *Connection) appendSelected(dst []byte, fields *FieldSelector) []byte {
+	if fields == nil {
+		return c.AppendJSON(dst)
+	}
+	document, err := parseJSON(c.appendJSON(nil, true))
+	if err != nil { // cannot happen: we rendered it
+		return append(dst, "{}"...)
+	}
+	return fields.appendSelected(dst, document)
 }
 
 // connectionMember is where the connection begins in the answer to a create or a retrieve; it is the last member.

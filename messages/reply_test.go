@@ -136,7 +136,7 @@ func TestErrors(t *testing.T) {
 	if !errors.Is(NewConnectionNotFound("a"), NewConnectionNotFound("b")) || errors.Is(NewConnectionNotFound("a"), NewInternalError()) {
 		t.Error("errors.Is compares codes")
 	}
-	if text := NewTimeoutInvalid(strings.Repeat("ü", 10_000)).Message; len(text) > 400 || !json.Valid(appendString(nil, text)) {
+	if text := NewTimeoutInvalid(strings.Repeat("ü", 10_000)).Message; len(text) > 400 || !json.Valid(AppendJSONString(nil, text)) {
 		t.Errorf("a text of %d bytes", len(text))
 	}
 	body := decode(t, ErrorReply(NewJSONFormatInvalid()).Body).(object)

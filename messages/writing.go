@@ -15,9 +15,12 @@ func (c *Connection) MarshalJSON() ([]byte, error) { return c.AppendJSON(nil), n
 // AppendJSON appends what MarshalJSON renders.
 func (c *Connection) AppendJSON(dst []byte) []byte { return c.appendJSON(dst, false) }
 
+// usualJSON is room for most connections, so that rendering one allocates once.
+const usualJSON = 1 << 10
+
 // appendJSON renders the connection; hidden adds the hidden members, those that are set.
 func (c *Connection) appendJSON(dst []byte, hidden bool) []byte {
-	w := objectWriter{dst: dst}
+	w := objectWriter{dst: slices.Grow(dst, usualJSON)}
 	w.open()
 	if hidden && c.Lifecycle != "" {
 		w.string("__lifecycle", string(c.Lifecycle))
@@ -114,7 +117,7 @@ func (t *Target) appendJSON(dst []byte) []byte {
 	w.open()
 	w.string("address", t.Address)
 	w.key("topics")
-	w.dst = appendArray(w.dst, t.Topics, func(dst []byte, t *FilteredTopic) []byte { return appendString(dst, t.String()) })
+	w.dst = appendArray(w.dst, t.Topics, func(dst []byte, t *FilteredTopic) []byte { return AppendJSONString(dst, t.String()) })
 	w.qos(t.QoS)
 	w.strings("authorizationContext", t.AuthorizationContext, false)
 	if t.IssuedAcknowledgementLabel != "" {
@@ -217,12 +220,12 @@ func (w *objectWriter) key(name string) {
 		w.dst = append(w.dst, ',')
 	}
 	w.more = true
-	w.dst = append(appendString(w.dst, name), ':')
+	w.dst = append(AppendJSONString(w.dst, name), ':')
 }
 
 func (w *objectWriter) string(name, value string) {
 	w.key(name)
-	w.dst = appendString(w.dst, value)
+	w.dst = AppendJSONString(w.dst, value)
 }
 
 func (w *objectWriter) nullable(name string, value *string) {
@@ -231,7 +234,7 @@ func (w *objectWriter) nullable(name string, value *string) {
 		w.dst = append(w.dst, "null"...)
 		return
 	}
-	w.dst = appendString(w.dst, *value)
+	w.dst = AppendJSONString(w.dst, *value)
 }
 
 func (w *objectWriter) integer(name string, value int64) {
@@ -304,7 +307,7 @@ func appendTextMap(dst []byte, values map[string]string) []byte {
 }
 
 func appendStrings(dst []byte, values []string) []byte {
-	return appendArray(dst, values, func(dst []byte, s *string) []byte { return appendString(dst, *s) })
+	return appendArray(dst, values, func(dst []byte, s *string) []byte { return AppendJSONString(dst, *s) })
 }
 
 func appendArray[T any](dst []byte, values []T, element func([]byte, *T) []byte) []byte {

@@ -38,6 +38,7 @@ type (
 // Kinds of shards (design.md 3.3).
 const (
 	KindConnection = "connection"
+	KindClient     = "client"
 	KindSingleton  = "singleton"
 )
 
@@ -146,6 +147,9 @@ type Index interface {
 	Open(ctx context.Context, shards []int) ([]IndexRow, error)
 	// Row returns one row.
 	Row(ctx context.Context, id string) (IndexRow, bool, error)
+	// Written lists the ids of all rows of the given shards in any order, deleted connections included: no other id of these
+	// shards has anything in journal or snapshots.
+	Written(ctx context.Context, shards []int) iter.Seq2[string, error]
 	// Interests lists the rows with stored status open of the whole cluster whose interest is not null.
 	Interests(ctx context.Context) ([]IndexRow, error)
 }
@@ -159,6 +163,8 @@ type Member struct {
 	Kinds    []string
 	Draining bool
 	Proc     string // boot id, pid namespace, pid, start time: proof of death on the same kernel
+	// Unreachable are the members that beat but do not answer this one (design.md 3.2), as of its last beat.
+	Unreachable []MemberID
 }
 
 // Leases is the arbiter: members, fences and shards (design.md 3.2). Every method is one transaction.
@@ -169,8 +175,8 @@ type Leases interface {
 	// Join inserts the member with its fences, one per append lane, which this store's appends write under from then on.
 	// Joining again with the same id changes nothing, so a Join of unknown outcome may be repeated.
 	Join(ctx context.Context, m Member) error
-	// Beat moves the member's beat; false: it was buried.
-	Beat(ctx context.Context, id MemberID) (alive bool, err error)
+	// Beat moves the member's beat and says whom the member cannot reach; false: it was buried.
+	Beat(ctx context.Context, id MemberID, unreachable []MemberID) (alive bool, err error)
 	// Members reads all members. Session identifies the database session that read, so that an observer can tell whether
 	// two reads came from one (3.2 rule 3).
 	Members(ctx context.Context) (members []Member, session int64, err error)
@@ -232,7 +238,9 @@ const (
 	TableJournal   Table = "journal"
 )
 
-// Migrations keeps the progress of the encryption migration and applies its batches (decisions D24, D25).
+// Migrations keeps the progress of the encryption migration and applies its batches (decisions D24, D25). What is written is
+// written under the lease of the migration's shard, checked in the same transaction: ErrFenced means that it does not hold any
+// more and that nothing was written. The ownership of the shard does not change before such a transaction has ended.
 type Migrations interface {
 	// MigrationProgress returns the stored progress document of name, nil if none.
 	MigrationProgress(ctx context.Context, name string) (json.RawMessage, error)
@@ -240,9 +248,9 @@ type Migrations interface {
 	RowsAfter(ctx context.Context, t Table, after int64, limit int) ([]Row, error)
 	// ApplyBatch writes the updates and the progress document in one transaction. changed[i] is false when the row was gone
 	// or different. progress is called inside the transaction with changed and returns the document to store.
-	ApplyBatch(ctx context.Context, name string, t Table, updates []RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error
+	ApplyBatch(ctx context.Context, l Lease, name string, t Table, updates []RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error
 	// SaveProgress stores a progress document alone.
-	SaveProgress(ctx context.Context, name string, progress json.RawMessage) error
+	SaveProgress(ctx context.Context, l Lease, name string, progress json.RawMessage) error
 }
 
 // Operation names what a store reports to an Observe.

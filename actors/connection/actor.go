@@ -35,8 +35,8 @@ type Leave struct{}
 
 // Clients makes broker clients.
 type Clients interface {
-	// Start makes the running client of an open connection; it must not block. It connects when Open is called.
-	Start(conn *messages.Connection) Client
+	// Start makes running client number index of an open connection; it must not block. It connects when Open is called.
+	Start(conn *messages.Connection, index int) Client
 	// Test opens a throw-away client and says how that went; a *messages.Error passes to the caller unchanged.
 	Test(ctx context.Context, conn *messages.Connection) error
 }
@@ -73,8 +73,8 @@ type Deps struct {
 	ResolveHono func(*messages.Connection) (*messages.Connection, error)
 	// Instance is the instance id in status answers.
 	Instance string
-	// Nodes is the number of live members, for connections with more clients than nodes; nil: 1.
-	Nodes   func() int
+	// Further reaches the clients beside the first of connections with clientCount > 1; nil: there is no other node.
+	Further Further
 	Log     *slog.Logger // nil: slog.Default
 	Metrics *Metrics     // nil: not counted
 	Timings Timings
@@ -168,12 +168,14 @@ type entity struct {
 
 	state        State
 	client       Client    // nil unless it runs
+	clients      int       // how many the connection may have in the whole cluster, since it was last closed
 	draining     int       // runs that are disconnecting the client: no other may open meanwhile
 	orphans      int       // clients left behind by a failure that are being stopped: likewise
 	parked       []*run    // wait to open
 	since        time.Time // when the clients were last stopped, else when the entity started
 	logUntil     time.Time // logs were enabled while no client ran (piggyback.md 4.16)
 	accessed     bool      // since the last activity check
+	reported     bool      // the live status, since it is open (decision D16)
 	cleaning     bool
 	lastType     string // connection type, kept for a deleted connection
 	checkedPhase Phase  // whose activity interval is running
@@ -392,13 +394,14 @@ func (e *entity) recover() {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.mode, e.state = ready, state
 	e.current, e.queue, e.parked, e.runs = nil, nil, nil, map[*run]bool{}
-	e.cleaning, e.accessed = false, false
+	e.cleaning, e.accessed, e.reported = false, false, false
+	if e.clients = 0; state.Open() {
+		e.clients = state.Connection.ClientCount
+	}
 	e.memory = newRequestMemory(recent)
 	e.deps.Metrics.recovered(e.now().Sub(began))
 	e.log.Debug("recovered", "connection_id", e.id, "seq_nr", state.Seq, "phase", state.Phase.String(), "shard", lease.Shard.Number, "epoch", lease.Epoch)
-	now := e.now()
 	e.timers.reset()
-	e.timers.set(timerLiveStatus, now.Add(e.timings.FirstLiveStatus))
 	e.begin(Recovered(e.state))
 	e.schedule()
 }
@@ -415,15 +418,9 @@ func (e *entity) read(ctx context.Context) (State, []rememberedEvent, error) {
 			pre = &r
 		}
 	}
-	if pre == nil || pre.LastSeq == 0 {
-		return State{ID: e.id}, nil, nil
-	}
-	state, err := e.deps.Codec.Replay(e.id, pre.Snapshot, pre.Events)
-	if err != nil {
-		return State{}, nil, err
-	}
-	if state.Seq != pre.LastSeq {
-		return State{}, nil, &DecodeError{PID: PID(e.id), SeqNr: pre.LastSeq, Cause: errors.New("the newest event is missing")}
+	state, err := e.deps.Codec.recovered(e.id, pre)
+	if err != nil || pre == nil {
+		return State{ID: e.id}, nil, err
 	}
 	recent, err := e.recent(ctx, pre)
 	return state, recent, err

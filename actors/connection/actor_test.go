@@ -237,6 +237,41 @@ func TestSealedPayloadsComeBack(t *testing.T) {
 	h.ask(command(messages.RetrieveConnection), 200)
 }
 
+func TestSealFailureIsAnsweredAtOnce(t *testing.T) { // encryption.md 5, P2
+	h := newHouse(t)
+	h.stop()
+	failing := true
+	h.deps.Codec.Seal = func(p json.RawMessage) (json.RawMessage, error) {
+		if failing {
+			return nil, errors.New("no key")
+		}
+		return p, nil
+	}
+	h.start()
+	refused := func(c messages.Command) {
+		t.Helper()
+		if code := body(t, h.ask(c, 400))["error"]; code != messages.CodeConfigurationInvalid {
+			t.Errorf("%s: %v", c.Type, code)
+		}
+	}
+	refused(command(messages.CreateConnection))
+	if h.store.appends != 0 {
+		t.Error("something was written")
+	}
+	h.stop() // else failing is not ours to change
+	failing = false
+	h.start()
+	h.ask(with(command(messages.CreateConnection), messages.StatusClosed), 201)
+	h.stop()
+	failing = true
+	h.start()
+	refused(command(messages.OpenConnection))
+	h.ask(command(messages.RetrieveConnection), 200)
+	if got := h.store.types("plant-7"); got != "Created" {
+		t.Errorf("journal %s", got)
+	}
+}
+
 func TestARequestIsExecutedOnce(t *testing.T) {
 	h := created(t, messages.StatusClosed)
 	open := request(command(messages.OpenConnection), "r-1")

@@ -18,6 +18,8 @@ type Rules struct {
 	SnapshotThreshold int64
 	// HistoricalHeaders are the header names that an event keeps under __hh.
 	HistoricalHeaders []string
+	// NoHistory refuses queries about past states.
+	NoHistory bool
 }
 
 // decider is the rule of one command type. Commands whose entity must exist are in rules, the others are asked first.
@@ -57,6 +59,13 @@ func (r Rules) Decide(s State, c messages.Command, now time.Time) []Effect {
 		return refuse(messages.NewNotParsable(c.Type))
 	case d.exists && s.Phase != Active:
 		return refuse(messages.NewConnectionNotFound(s.ID))
+	}
+	if r.NoHistory && messages.Spec(c.Type).Category == messages.CategoryQuery {
+		for _, name := range []string{messages.HeaderAtRevision, messages.HeaderAtTimestamp} {
+			if c.Headers.Has(name) {
+				return refuse(messages.NewHistoryUnsupported(name))
+			}
+		}
 	}
 	if err := precondition(s, c); err != nil {
 		return refuse(err)
@@ -192,6 +201,19 @@ func answer(s State, c messages.Command) []Effect {
 		reply.Headers = s.headers()
 		return []Effect{Reply{reply}}
 	}
+}
+
+// answerPast answers a retrieve from a past state and says which headers the command brought that led to it, as far as they
+// were kept.
+func answerPast(s State, kept messages.Headers, c messages.Command) []Effect {
+	effects := answer(s, c)
+	for i, effect := range effects {
+		if reply, ok := effect.(Reply); ok && reply.Reply.Headers != nil {
+			reply.Reply.Headers = reply.Reply.Headers.With(messages.HeaderHistorical, kept.JSON())
+			effects[i] = reply
+		}
+	}
+	return effects
 }
 
 func (r Rules) inspect(_ State, c messages.Command, _ time.Time) []Effect {

@@ -7,6 +7,10 @@
 // runs effects in order and never waits on its own goroutine for anything but the journal. testdata/*.txt shows commands
 // going in and effects coming out.
 //
+// With clientCount > 1 the entity runs client 0 and has the further ones run at other nodes, each under an actor of its own
+// (further.go: what they are asked and answer; further_actor.go): they read the journal for themselves and only take growing
+// revisions.
+//
 // It may import messages, persistence, actors/client and actors/monitor; protoactor's actor package is its runtime.
 //
 // Read first: State and Evolve (state.go, evolve.go), Effect (effect.go), Decide (decide.go), then Deps and Props

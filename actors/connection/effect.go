@@ -52,6 +52,8 @@ type (
 	CloseClients struct{}
 	// StopClients ends the clients that CloseClients disconnected, or failed to.
 	StopClients struct{}
+	// ReportStatus counts and logs the live status.
+	ReportStatus struct{}
 	// Forget drops logs and counters of a deleted connection.
 	Forget struct{}
 	// TakeSnapshot saves a snapshot apart from an event.
@@ -79,4 +81,5 @@ func (Forget) effect()       {}
 func (TakeSnapshot) effect() {}
 func (Cleanup) effect()      {}
 func (Passivate) effect()    {}
+func (ReportStatus) effect() {}
 func (Resolve) effect()      {}

@@ -15,12 +15,12 @@ func Evolve(s State, e messages.Event) State {
 	s.Seq = e.Revision
 	switch e.Type {
 	case messages.EventConnectionCreated, messages.EventConnectionModified:
-		conn := e.Connection.Clone()
+		conn := *e.Connection      // what it points to is never changed in place
 		conn.Revision = e.Revision // the number of the row, whatever the payload says (operations.md 1.2)
 		if conn.Lifecycle == "" {
 			conn.Lifecycle = messages.LifecycleActive
 		}
-		s.Phase, s.Connection = Active, conn
+		s.Phase, s.Connection = Active, &conn
 	case messages.EventConnectionOpened:
 		s.Connection = withStatus(s.Connection, messages.StatusOpen)
 	case messages.EventConnectionClosed:
@@ -35,9 +35,9 @@ func withStatus(c *messages.Connection, status messages.ConnectivityStatus) *mes
 	if c == nil {
 		return nil // opened or closed without a connection: the row before was lost; replay reports it
 	}
-	c = c.Clone()
-	c.Status = status
-	return c
+	changed := *c
+	changed.Status = status
+	return &changed
 }
 
 // Codec turns what is stored into what is known and back. The zero value stores secrets in clear text.

@@ -232,7 +232,7 @@ func (b *broker) set(f func(b *broker)) {
 	f(b)
 }
 
-func (b *broker) Start(conn *messages.Connection) Client {
+func (b *broker) Start(conn *messages.Connection, _ int) Client {
 	b.note("start")
 	b.set(func(b *broker) { b.live++; b.maxLive = max(b.maxLive, b.live) })
 	return &fakeClient{broker: b, conn: conn}

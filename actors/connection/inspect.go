@@ -30,51 +30,71 @@ func SourceAddresses(c *messages.Connection) []string {
 // statusWait is how long clients that have not reported are waited for without a timeout header (piggyback.md 4.12).
 const statusWait = 500 * time.Millisecond
 
-// inspectInTime answers status, metrics and logs. A status with missing entries waits for three quarters of the timeout.
+// inspectInTime answers status, metrics and logs. It waits for the further clients, and with a status of which entries are
+// missing for those, for three quarters of the timeout.
 func (e *entity) inspectInTime(r *run, c messages.Command) verdict {
-	if c.Type != messages.RetrieveConnectionStatus || e.status().Missing == 0 {
-		e.answer(r, e.inspect(c))
+	further := e.client != nil && e.clients > 1 && e.deps.Further != nil
+	if !further && (c.Type != messages.RetrieveConnectionStatus || e.status(nil).Missing == 0) {
+		e.answer(r, e.inspect(c, nil))
 		return proceed
 	}
 	wait := statusWait
 	if d, err := messages.ParseDuration(c.Headers.Get(messages.HeaderTimeout)); err == nil {
 		wait = d
 	}
-	wait = wait / 4 * 3
-	return e.await(r, 0, func(ctx context.Context) error {
-		late := time.NewTimer(wait)
-		defer late.Stop()
-		select {
-		case <-late.C:
-		case <-ctx.Done():
+	var reports []Report
+	count := e.clients
+	return e.await(r, wait/4*3, func(ctx context.Context) error {
+		if further {
+			reports = e.gather(ctx, count, inspections[c.Type])
+			if c.Type != messages.RetrieveConnectionStatus || len(reports) == min(count, client.MaxClients)-1 {
+				return nil
+			}
 		}
+		<-ctx.Done() // what is missing may still report (4.12)
 		return nil
 	}, func() {
 		if e.state.Phase != Active { // deleted meanwhile
 			e.answerError(r, messages.NewConnectionNotFound(e.id))
 			return
 		}
-		e.answer(r, e.inspect(c))
+		e.answer(r, e.inspect(c, reports))
 	})
 }
 
-// inspect answers status, metrics and logs from what runs here; it waits for nothing.
-func (e *entity) inspect(c messages.Command) messages.Reply {
+// inspections are the tasks of the further clients by command type.
+var inspections = map[string]ClientTask{
+	messages.RetrieveConnectionStatus: ClientStatus, messages.RetrieveConnectionMetrics: ClientMetrics, messages.RetrieveConnectionLogs: ClientLogs,
+}
+
+// inspect answers status, metrics and logs from what runs here and what the further clients have reported; it waits for
+// nothing.
+func (e *entity) inspect(c messages.Command, reports []Report) messages.Reply {
 	now := e.now()
 	switch c.Type {
 	case messages.RetrieveConnectionStatus:
-		return e.inspection(c, e.status())
+		return e.inspection(c, e.status(reports))
 	case messages.RetrieveConnectionMetrics:
-		var m monitor.Metrics
+		var all []monitor.Metrics
 		if e.client != nil {
-			m = e.record().Metrics(now)
+			all = append(all, e.record().Metrics(now))
 		}
-		return e.inspection(c, m)
+		for _, r := range reports {
+			if r.Metrics != nil {
+				all = append(all, monitor.Metrics(*r.Metrics))
+			}
+		}
+		return e.inspection(c, monitor.MergeMetrics(all...))
 	default:
 		logs := monitor.NoLogs()
 		if e.client != nil {
 			if logs = e.record().Logs(now); logs.EnabledUntil != nil {
 				e.logUntil = logs.EnabledUntil.Time()
+			}
+		}
+		for _, r := range reports {
+			if r.Logs != nil {
+				logs = e.record().MergeLogs(logs, *r.Logs)
 			}
 		}
 		return e.inspection(c, logs)
@@ -94,7 +114,7 @@ func (e *entity) inspection(c messages.Command, body any) messages.Reply {
 }
 
 // status is the aggregated status of 4.12. No client running: closed, since it was last stopped.
-func (e *entity) status() client.Aggregated {
+func (e *entity) status(reports []Report) client.Aggregated {
 	if e.client == nil {
 		return client.Aggregated{
 			Stored: e.state.Connection.Status, Live: messages.StatusClosed, Recovery: messages.RecoveryUnknown,
@@ -104,16 +124,38 @@ func (e *entity) status() client.Aggregated {
 			}},
 		}
 	}
-	nodes := 1
-	if e.deps.Nodes != nil {
-		nodes = e.deps.Nodes()
+	nodes, parts := 1, e.client.Status()
+	if e.deps.Further != nil {
+		nodes = min(e.deps.Further.Hosts(), client.MaxClients)
 	}
-	return client.Aggregate(e.state.Connection, e.client.Status(), nodes)
+	for _, r := range reports {
+		for _, s := range r.Status {
+			parts = append(parts, messages.ResourceStatus(s))
+		}
+	}
+	return client.Aggregate(e.state.Connection, parts, nodes)
 }
 
 // reportLiveStatus counts and logs the live status of an open connection (decision D16).
-func (e *entity) reportLiveStatus() {
-	live := string(e.status().Live)
+func (e *entity) reportLiveStatus(r *run) verdict {
+	if e.client == nil || e.clients <= 1 || e.deps.Further == nil {
+		e.logLiveStatus(nil)
+		return proceed
+	}
+	var reports []Report
+	count := e.clients
+	return e.await(r, statusWait, func(ctx context.Context) error {
+		reports = e.gather(ctx, count, ClientStatus)
+		return nil
+	}, func() {
+		if e.state.Phase == Active {
+			e.logLiveStatus(reports)
+		}
+	})
+}
+
+func (e *entity) logLiveStatus(reports []Report) {
+	live := string(e.status(reports).Live)
 	typ := string(e.state.Connection.Type)
 	e.deps.Metrics.liveStatus(e.id, typ, live)
 	level := slog.LevelInfo

@@ -68,11 +68,14 @@ func (e *entity) step(r *run, effect Effect) verdict {
 			e.logUntil = e.deps.Monitor.Connection(e.id, string(r.command.Connection.Type)).EnableLogs(e.now())
 		} else {
 			e.logUntil = e.record().EnableLogs(e.now())
+			return e.tellFurther(r, ClientRequest{Task: ClientEnableLogs})
 		}
 	case ResetLogs:
 		e.record().ResetLogs(x.CorrelationID)
+		return e.tellFurther(r, ClientRequest{Task: ClientResetLogs, CorrelationID: x.CorrelationID})
 	case ResetMetrics:
 		e.record().Reset()
+		return e.tellFurther(r, ClientRequest{Task: ClientResetMetrics})
 	case OpenClients:
 		return e.open(r, x)
 	case CloseClients:
@@ -97,6 +100,8 @@ func (e *entity) step(r *run, effect Effect) verdict {
 		return e.cleanup(r)
 	case Inspect:
 		return e.inspectInTime(r, x.Command)
+	case ReportStatus:
+		return e.reportLiveStatus(r)
 	case Resolve:
 		e.answer(r, e.resolve(x.Command))
 	case Passivate:
@@ -177,9 +182,12 @@ func (e *entity) persist(r *run, p Persist) verdict {
 			e.record()
 		}
 		return proceed
-	case errors.As(err, &rejected), errors.Is(err, errEncode):
+	case errors.As(err, &rejected):
 		e.log.Error("an event could not be stored", "connection_id", e.id, "seq_nr", p.Event.Revision, "error", err)
 		e.answerError(r, messages.NewInternalError())
+	case errors.Is(err, errSeal):
+		e.log.Error("an event could not be stored", "connection_id", e.id, "seq_nr", p.Event.Revision, "error", err)
+		e.answerError(r, messages.NewConfigurationInvalid("The secrets of the connection could not be encrypted.", "Check that the service is configured with a valid 256-bit AES key."))
 	case errors.Is(err, persistence.ErrUnavailable):
 		// Certainly not written: memory and journal agree, clients stay.
 		e.log.Warn("the journal is not available", "connection_id", e.id, "error", err)
@@ -194,8 +202,8 @@ func (e *entity) persist(r *run, p Persist) verdict {
 	return abandon
 }
 
-// errEncode marks an event that cannot be serialised: nothing was sent.
-var errEncode = errors.New("connection: event cannot be serialised")
+// errSeal marks an event whose secrets cannot be encrypted: nothing was sent (encryption.md 5).
+var errSeal = errors.New("connection: event cannot be sealed")
 
 func (e *entity) encode(requestID string, p Persist, next State) (persistence.Append, error) {
 	lease, ok := e.deps.Lease(e.id)
@@ -204,7 +212,7 @@ func (e *entity) encode(requestID string, p Persist, next State) (persistence.Ap
 	}
 	payload, err := e.deps.Codec.encodeEvent(p.Event)
 	if err != nil {
-		return persistence.Append{}, errors.Join(errEncode, err)
+		return persistence.Append{}, errors.Join(errSeal, err)
 	}
 	now := e.now()
 	a := persistence.Append{
@@ -264,7 +272,10 @@ func (e *entity) open(r *run, x OpenClients) verdict {
 	if e.client == nil {
 		e.startClient()
 	}
-	return e.await(r, e.timings.ClientAsk, e.client.Open, nil)
+	e.clients = max(e.clients, e.state.Connection.ClientCount)
+	open, count := e.client.Open, e.clients
+	request := ClientRequest{Task: ClientOpen, Revision: e.state.Seq, LogsUntil: e.logUntil}
+	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error { return e.withFurther(ctx, count, request, open) }, nil)
 }
 
 func (e *entity) unpark() {
@@ -281,14 +292,20 @@ func (e *entity) unpark() {
 }
 
 func (e *entity) startClient() {
-	rec := e.record()
-	rec.MuteLogs() // fresh rings; muted unless logs were enabled (piggyback.md 4.16, 5.2)
-	if now := e.now(); now.Before(e.logUntil) {
-		e.logUntil = rec.EnableLogs(now)
+	e.client, e.logUntil = e.deps.startClient(e.state.Connection, 0, e.now(), e.logUntil)
+}
+
+// startClient starts client number index of a connection, with fresh logs that are muted unless they were enabled until
+// later (piggyback.md 4.16, 5.2), and returns until when they are enabled now.
+func (d *Deps) startClient(c *messages.Connection, index int, now, logUntil time.Time) (Client, time.Time) {
+	rec := d.Monitor.Connection(c.ID, string(c.Type))
+	rec.MuteLogs()
+	if now.Before(logUntil) {
+		logUntil = rec.EnableLogs(now)
 	}
-	declare(rec, e.state.Connection)
+	declare(rec, c)
 	rec.SetRunning(true)
-	e.client = e.deps.Clients.Start(e.state.Connection)
+	return d.Clients.Start(c, index), logUntil
 }
 
 // declare makes the scopes of all configured addresses, so that they are in every answer about metrics.
@@ -313,14 +330,15 @@ func (e *entity) dropClient(c Client) {
 }
 
 func (e *entity) close(r *run) verdict {
-	c := e.client
+	c, count := e.client, e.clients
 	if c == nil {
 		return proceed
 	}
 	r.closing = c
 	e.draining++
 	e.tellMoving(c)
-	return e.await(r, e.timings.ClientAsk, c.Close, nil)
+	request := ClientRequest{Task: ClientClose, Revision: e.state.Seq}
+	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error { return e.withFurther(ctx, count, request, c.Close) }, nil)
 }
 
 func (e *entity) stopClients(r *run) verdict {
@@ -334,6 +352,7 @@ func (e *entity) stopClients(r *run) verdict {
 		func() {
 			e.draining--
 			e.dropClient(c)
+			e.clients = 0
 			e.unpark()
 		})
 }

@@ -3,6 +3,7 @@ package connection
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"hawser/messages"
 	"hawser/persistence"
@@ -83,4 +84,9 @@ func (s State) Index(shard int) persistence.IndexRow {
 }
 
 // PID is the persistence id of a connection.
-func PID(id string) string { return "connection:" + id }
+func PID(id string) string { return pidPrefix + id }
+
+// ID is the connection of a persistence id.
+func ID(pid string) string { return strings.TrimPrefix(pid, pidPrefix) }
+
+const pidPrefix = "connection:"

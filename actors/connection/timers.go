@@ -88,7 +88,11 @@ func (e *entity) schedule() {
 	want(timerSnapshot, len(CheckSnapshot(e.state)) > 0, e.timings.SnapshotInterval)
 	want(timerPriority, e.state.Phase == Active, jitter(e.timings.PriorityInterval))
 	want(timerLogs, e.client != nil && e.state.Phase == Active && !e.record().LogsMuted(), e.timings.LogCheckInterval)
-	want(timerLiveStatus, e.state.Open(), e.timings.LiveStatusInterval)
+	report := e.timings.LiveStatusInterval
+	if e.reported = e.reported && e.state.Open(); !e.reported {
+		report = e.timings.FirstLiveStatus // since it was opened, or recovered as open
+	}
+	want(timerLiveStatus, e.state.Open(), report)
 	if e.state.Phase != Absent {
 		e.timers.clear(timerPassivate)
 	}
@@ -139,7 +143,8 @@ func (e *entity) tickReady(due func(int) bool, now time.Time) {
 		e.record().ExpireLogs(now)
 	}
 	if due(timerLiveStatus) && e.mode == ready && e.state.Open() {
-		e.reportLiveStatus()
+		e.reported = true
+		e.begin([]Effect{ReportStatus{}})
 	}
 	if due(timerPassivate) && e.mode == ready && e.state.Phase == Absent && len(e.runs) == 0 {
 		e.mode, e.quit = leaving, true

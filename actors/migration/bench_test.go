@@ -121,7 +121,7 @@ func BenchmarkLiveAppends(b *testing.B) {
 				d := newDatabase(b, open(b))
 				benchFill(b, d, 40_000, ring(b, true, k2, ""))
 				both := ring(b, true, k1, k2)
-				n := startNode(b, Options{Store: d, Ring: func() *encryption.Keyring { return both }})
+				n := startNode(b, Options{Store: d, Ring: func() *encryption.Keyring { return both }, Lease: owned})
 				b.ResetTimer()
 				for i := range b.N {
 					if migrating {

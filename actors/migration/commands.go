@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hawser/messages"
+	"hawser/persistence"
 	"hawser/persistence/encryption"
 )
 
@@ -147,8 +148,11 @@ func (a *activation) start(ctx context.Context, c messages.Command) (messages.Re
 	}
 	if !dryRun {
 		brief, cancel := context.WithTimeout(ctx, loadWait)
-		err := store(brief, a.opts.Store, p)
+		err := store(brief, a.opts, p)
 		cancel()
+		if errors.Is(err, persistence.ErrFenced) {
+			return messages.Reply{}, messages.ErrNoLease
+		}
 		if err != nil {
 			a.spawn(func() { a.settle(ring, p) }, func() {})
 			return a.unavailable(ctx, "the start of the encryption migration could not be saved", err)

@@ -58,7 +58,7 @@ func (m *memory) MigrationProgress(context.Context, string) (json.RawMessage, er
 	return m.progress, nil
 }
 
-func (m *memory) SaveProgress(_ context.Context, _ string, progress json.RawMessage) error {
+func (m *memory) SaveProgress(_ context.Context, _ persistence.Lease, _ string, progress json.RawMessage) error {
 	unlock, err := m.lock()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (m *memory) RowsAfter(_ context.Context, t persistence.Table, after int64, 
 	return page, nil
 }
 
-func (m *memory) ApplyBatch(_ context.Context, _ string, t persistence.Table, updates []persistence.RowUpdate, progress func([]bool) (json.RawMessage, error)) error {
+func (m *memory) ApplyBatch(_ context.Context, _ persistence.Lease, _ string, t persistence.Table, updates []persistence.RowUpdate, progress func([]bool) (json.RawMessage, error)) error {
 	unlock, err := m.lock()
 	if err != nil {
 		return err
@@ -235,17 +235,17 @@ type lossy struct {
 	once  sync.Once
 }
 
-func (l *lossy) SaveProgress(ctx context.Context, name string, progress json.RawMessage) (err error) {
+func (l *lossy) SaveProgress(ctx context.Context, lease persistence.Lease, name string, progress json.RawMessage) (err error) {
 	l.once.Do(func() {
 		if l.saved {
-			_ = l.memory.SaveProgress(ctx, name, progress)
+			_ = l.memory.SaveProgress(ctx, lease, name, progress)
 		}
 		err = errInjected
 	})
 	if err != nil {
 		return err
 	}
-	return l.memory.SaveProgress(ctx, name, progress)
+	return l.memory.SaveProgress(ctx, lease, name, progress)
 }
 
 func TestStartWithoutAnAnswerOfTheStore(t *testing.T) { // what is stored as running runs
@@ -403,7 +403,7 @@ func TestOwnership(t *testing.T) {
 // Start, Stop and commands of many callers at random moments: nothing is left running, and what is stored can be gone on with.
 func TestOwnershipChangesUnderCommands(t *testing.T) {
 	m := newMemory(t, 200, ring(t, true, k2, ""))
-	r := New(Options{Store: m, Ring: func() *encryption.Keyring { return ring(t, true, k1, k2) }, BatchSize: 1, Log: quiet()})
+	r := New(Options{Store: m, Ring: func() *encryption.Keyring { return ring(t, true, k1, k2) }, Lease: owned, BatchSize: 1, Log: quiet()})
 	var callers sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 4 {

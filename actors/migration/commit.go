@@ -11,7 +11,6 @@ import (
 
 // What ends a run beside an abort and the end of its context.
 var (
-	errLost        = errors.New("migration: this node does not own the migration any more")
 	errOverwritten = errors.New("migration: another node has written the progress")
 	errKeysChanged = errors.New("migration: the encryption keys of this node were exchanged")
 )
@@ -53,7 +52,7 @@ func (x *run) apply(ctx context.Context, b batch, position bool) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, errLost):
+		case errors.Is(err, persistence.ErrFenced):
 			return err
 		case errors.As(err, &refused) && len(updates) == 1:
 			it := &b.items[items[0]]
@@ -92,12 +91,13 @@ func (x *run) apply(ctx context.Context, b batch, position bool) error {
 
 // applyOnce is one transaction. next is what it tried to store, the zero Progress if it did not come so far.
 func (x *run) applyOnce(ctx context.Context, b batch, updates []persistence.RowUpdate, before Progress, position bool) (next Progress, err error) {
+	lease, held := x.opts.Lease()
+	if !held {
+		return next, persistence.ErrFenced
+	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	err = x.opts.Store.ApplyBatch(ctx, name, b.table, updates, func(landed []bool) (json.RawMessage, error) {
-		if !x.opts.Held() {
-			return nil, errLost
-		}
+	err = x.opts.Store.ApplyBatch(ctx, lease, name, b.table, updates, func(landed []bool) (json.RawMessage, error) {
 		n := int64(0)
 		for _, one := range landed {
 			if one {
@@ -127,11 +127,18 @@ func (x *run) save(ctx context.Context, next Progress) error {
 		x.set(next)
 		return nil
 	}
-	if !x.opts.Held() {
-		return errLost
-	}
-	if !x.insist(ctx, "the progress could not be saved", func(ctx context.Context) error { return store(ctx, x.opts.Store, next) }) {
+	fenced := false
+	if !x.insist(ctx, "the progress could not be saved", func(ctx context.Context) error {
+		err := store(ctx, x.opts, next)
+		if fenced = errors.Is(err, persistence.ErrFenced); fenced {
+			return nil // for good
+		}
+		return err
+	}) {
 		return ctx.Err()
+	}
+	if fenced {
+		return persistence.ErrFenced
 	}
 	x.set(next)
 	return nil
@@ -145,12 +152,17 @@ func load(ctx context.Context, s persistence.Migrations) (Progress, error) {
 	return decode(text)
 }
 
-func store(ctx context.Context, s persistence.Migrations, p Progress) error {
+// store saves a progress under the lease of the moment; without one it is persistence.ErrFenced.
+func store(ctx context.Context, o Options, p Progress) error {
 	text, err := p.encode()
 	if err != nil {
 		return err
 	}
-	return s.SaveProgress(ctx, name, text)
+	lease, held := o.Lease()
+	if !held {
+		return persistence.ErrFenced
+	}
+	return o.Store.SaveProgress(ctx, lease, name, text)
 }
 
 // insist repeats what is safe to repeat until it works or ctx ends. It says so in the log when the trouble begins and ends.

@@ -3,6 +3,7 @@ package migration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -284,27 +285,52 @@ func TestKeysExchangedMeanwhile(t *testing.T) { // D24, D29
 }
 
 func TestLostLeaseWritesNothing(t *testing.T) {
-	onStores(t, func(t *testing.T, d *database) {
-		d.fill("a", 30, ring(t, true, k2, ""))
-		w := watch(d)
-		var held atomic.Bool
-		held.Store(true)
-		w.batch = func(i int, _ persistence.Table, _ []persistence.RowUpdate, apply func() error) error {
-			held.Store(i < 2)
-			return apply()
-		}
-		o := with(w, ring(t, true, k1, k2))
-		o.Held = held.Load
-		n := startNode(t, o)
-		n.migrate(freshly)
-		n.ended()
-		n.Stop()
-		w.once(t, 10)
-		w.batch = nil
-		next := startNode(t, with(w, ring(t, true, k1, k2)))
-		counted(t, next.completed(), counts(30, 0, 0), counts(30, 0, 0))
-		w.once(t, 60)
-	})
+	for _, test := range []struct {
+		name  string
+		knows bool // the node knows that its lease is lost
+	}{{"the node knows", true}, {"only the database knows", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			onStores(t, func(t *testing.T, d *database) {
+				d.fill("a", 30, ring(t, true, k2, ""))
+				w := watch(d)
+				var lost atomic.Bool
+				w.batch = func(i int, _ persistence.Table, _ []persistence.RowUpdate, apply func() error) error {
+					if i == 2 {
+						lost.Store(true)
+						if err := d.Release(d.ctx(), "m", []persistence.ShardRef{d.lease.Shard}); err != nil {
+							t.Error(err)
+						}
+					}
+					return apply()
+				}
+				o := with(w, ring(t, true, k1, k2))
+				o.Lease = func() (persistence.Lease, bool) { return d.lease, !test.knows || !lost.Load() }
+				n := startNode(t, o)
+				n.migrate(freshly)
+				n.eventually("the run ends", func() bool { _, running := n.active.last(); return !running })
+				if log := n.log.text(); !strings.Contains(log, "left to the next owner") || strings.Contains(log, "ERROR") {
+					t.Errorf("the log says\n%s", log)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				if _, err := n.Ask(ctx, command(t, messages.MigrateEncryption, freshly)); !errors.Is(err, messages.ErrNoLease) {
+					t.Errorf("a start without a lease: %v", err)
+				}
+				n.Stop()
+				w.once(t, 10)
+				w.batch = nil
+
+				next := with(w, ring(t, true, k1, k2))
+				leases, err := d.Claim(d.ctx(), "m", []persistence.ShardRef{d.lease.Shard})
+				if err != nil || len(leases) != 1 {
+					t.Fatal(leases, err)
+				}
+				next.Lease = func() (persistence.Lease, bool) { return leases[0], true }
+				counted(t, startNode(t, next).completed(), counts(30, 0, 0), counts(30, 0, 0))
+				w.once(t, 60)
+			})
+		})
+	}
 }
 
 func TestUnknownOutcome(t *testing.T) { // a batch that was committed although no answer came is counted once
@@ -367,7 +393,7 @@ func TestOverwrittenProgress(t *testing.T) {
 		w := watch(d)
 		w.batch = func(i int, _ persistence.Table, _ []persistence.RowUpdate, apply func() error) error {
 			if i == 2 {
-				if err := d.SaveProgress(d.ctx(), name, foreign); err != nil {
+				if err := d.SaveProgress(d.ctx(), d.lease, name, foreign); err != nil {
 					t.Error(err)
 				}
 				return errInjected

@@ -234,7 +234,12 @@ func startNode(t testing.TB, o Options) *node {
 }
 
 func with(s persistence.Migrations, k *encryption.Keyring) Options {
-	return Options{Store: s, Ring: func() *encryption.Keyring { return k }, BatchSize: 10}
+	return Options{Store: s, Ring: func() *encryption.Keyring { return k }, Lease: owned, BatchSize: 10}
+}
+
+// owned is the lease of newDatabase.
+func owned() (persistence.Lease, bool) {
+	return persistence.Lease{Shard: persistence.ShardRef{Kind: persistence.KindConnection}, Owner: "m", Epoch: 1}, true
 }
 
 // command makes a command as the gateway does.
@@ -363,14 +368,14 @@ func (w *watched) RowsAfter(ctx context.Context, t persistence.Table, after int6
 	return w.Migrations.RowsAfter(ctx, t, after, limit)
 }
 
-func (w *watched) ApplyBatch(ctx context.Context, name string, t persistence.Table, updates []persistence.RowUpdate, progress func([]bool) (json.RawMessage, error)) error {
+func (w *watched) ApplyBatch(ctx context.Context, l persistence.Lease, name string, t persistence.Table, updates []persistence.RowUpdate, progress func([]bool) (json.RawMessage, error)) error {
 	w.mu.Lock()
 	w.batches++
 	n := w.batches
 	w.mu.Unlock()
 	apply := func() error {
 		var landed []bool
-		err := w.Migrations.ApplyBatch(ctx, name, t, updates, func(changed []bool) (json.RawMessage, error) {
+		err := w.Migrations.ApplyBatch(ctx, l, name, t, updates, func(changed []bool) (json.RawMessage, error) {
 			landed = changed
 			return progress(changed)
 		})

@@ -104,7 +104,7 @@ func (x *run) execute(ctx context.Context) {
 	switch {
 	case err == nil:
 		x.log.Info("encryption migration has ended", x.counters("took", x.opts.Now().Sub(began).Round(time.Millisecond).String())...)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, persistence.ErrFenced):
 		x.log.Info("encryption migration is left to the next owner", x.counters()...)
 	default:
 		x.log.Error("encryption migration has stopped", x.counters("error", err)...)

@@ -12,7 +12,7 @@ import (
 	"hawser/persistence/encryption"
 )
 
-// Options of a Runner. Store and Ring are required.
+// Options of a Runner. Store, Ring and Lease are required.
 type Options struct {
 	Store persistence.Migrations
 	// Ring is the node's keyring of the moment (encryption.Keys.Ring).
@@ -20,8 +20,9 @@ type Options struct {
 	// Fingerprints asks all live members for the Fingerprint of their ring, by instance (decision D29). Members that do not
 	// answer are an error. nil: there is one node.
 	Fingerprints func(context.Context) (map[string]string, error)
-	// Held reports whether this node still owns the singleton; it is asked inside each transaction before its commit. nil: always.
-	Held func() bool
+	// Lease is the node's ownership of the singleton, false when it may not act on it any more. Everything that is written is
+	// written under it.
+	Lease func() (persistence.Lease, bool)
 	// BatchSize is the number of documents per transaction, default 100 (decision D27).
 	BatchSize int
 	// PerMinute is the largest number of documents per minute and phase; 0: no throttle.
@@ -43,9 +44,6 @@ type Runner struct {
 func New(o Options) *Runner {
 	if o.BatchSize <= 0 {
 		o.BatchSize = 100
-	}
-	if o.Held == nil {
-		o.Held = func() bool { return true }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -141,7 +139,7 @@ func (a *activation) load() {
 	}
 	a.opts.Log.Warn("an encryption migration was left running, but this node has other keys: it is aborted", "phase", string(p.Phase), "keys", ring)
 	insist(a.ctx, a.opts.Log, "the abort of the encryption migration could not be saved", func(ctx context.Context) error {
-		return store(ctx, a.opts.Store, p.Abort("", a.opts.Now()))
+		return store(ctx, a.opts, p.Abort("", a.opts.Now()))
 	})
 }
 

@@ -21,6 +21,9 @@ func (r *Registry) Describe(ch chan<- *prometheus.Desc) {
 	ch <- messagesDesc
 	ch <- connectedDesc
 	ch <- connectingDesc
+	ch <- mappingDesc
+	ch <- acksDesc
+	ch <- unsettledDesc
 }
 
 // Collect implements prometheus.Collector: the series of connections whose client runs on this node, none of others. All
@@ -55,4 +58,5 @@ func (c *Connection) collect(ch chan<- prometheus.Metric) {
 	}
 	series(inbound, inboundMetrics, "inbound")
 	series(outbound, outboundMetrics, "outbound")
+	c.collectTimers(ch, typ)
 }

@@ -3,6 +3,7 @@ package monitor
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fluent/fluent-logger-golang/fluent"
@@ -36,8 +37,8 @@ type PublisherOptions struct {
 }
 
 // Publisher sends connection log entries to a Fluentd, whether or not the logs of their connections are enabled. It never
-// blocks whoever logs: what finds the buffer full, or cannot be sent in several attempts, is lost and counted. One
-// goroutine sends; Close ends it.
+// blocks whoever logs: what finds the buffer full, or cannot be sent in several attempts, is lost, counted, and named in the
+// log at most once a minute. One goroutine sends; Close ends it.
 type Publisher struct {
 	opts             PublisherOptions
 	log              *slog.Logger
@@ -51,7 +52,8 @@ type Publisher struct {
 	closing chan struct{}
 	done    chan struct{}
 	once    sync.Once
-	lost    prometheus.Counter
+	lost    atomic.Int64
+	gone    prometheus.CounterFunc // shows lost
 	sent    prometheus.Counter
 }
 
@@ -72,9 +74,10 @@ func NewPublisher(o PublisherOptions) *Publisher {
 	}
 	p := &Publisher{
 		opts: o, log: o.Log, some: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
-		lost: prometheus.NewCounter(prometheus.CounterOpts{Name: "connection_log_publisher_lost_total", Help: "Connection log entries that did not reach Fluentd."}),
 		sent: prometheus.NewCounter(prometheus.CounterOpts{Name: "connection_log_publisher_sent_total", Help: "Connection log entries sent to Fluentd."}),
 	}
+	p.gone = prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "connection_log_publisher_lost_total", Help: "Connection log entries that did not reach Fluentd."},
+		func() float64 { return float64(p.lost.Load()) })
 	for _, level := range o.Levels {
 		p.success = p.success || level == "success"
 		p.failure = p.failure || level == "failure"
@@ -88,7 +91,7 @@ func (p *Publisher) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 
 // Collect implements prometheus.Collector.
 func (p *Publisher) Collect(ch chan<- prometheus.Metric) {
-	p.lost.Collect(ch)
+	p.gone.Collect(ch)
 	p.sent.Collect(ch)
 }
 
@@ -106,7 +109,7 @@ func (p *Publisher) publish(e *located) {
 	}
 	p.mu.Unlock()
 	if full {
-		p.lost.Inc()
+		p.lost.Add(1)
 		return
 	}
 	select {
@@ -140,6 +143,7 @@ func (p *Publisher) run() {
 	defer close(p.done)
 	s := sender{publisher: p}
 	defer s.close()
+	defer s.admit(0)
 	for {
 		select {
 		case <-p.some:
@@ -158,6 +162,19 @@ type sender struct {
 	link      *fluent.Fluent
 	down      bool      // the last attempt failed
 	until     time.Time // once closing: when to give up
+	admitted  int64     // entries whose loss the log has named
+	at        time.Time // when it last did
+}
+
+// admitEvery is how often the log names losses at most.
+const admitEvery = time.Minute
+
+// admit says in the log how many entries have been lost since it last did, unless that was less than every ago.
+func (s *sender) admit(every time.Duration) {
+	if lost := s.publisher.lost.Load(); lost > s.admitted && time.Since(s.at) >= every {
+		s.publisher.log.Warn("connection log entries are lost", "entries", lost-s.admitted)
+		s.admitted, s.at = lost, time.Now()
+	}
 }
 
 func (s *sender) send(batch []published) {
@@ -166,9 +183,10 @@ func (s *sender) send(batch []published) {
 		if s.try(e) {
 			p.sent.Inc()
 		} else {
-			p.lost.Inc()
+			p.lost.Add(1)
 		}
 		p.release(e.size)
+		s.admit(admitEvery)
 	}
 }
 
@@ -192,6 +210,7 @@ func (s *sender) try(e published) bool {
 			s.down = true
 			s.publisher.log.Warn("connection logs do not reach Fluentd", "error", err)
 		}
+		s.admit(admitEvery)
 		if attempt >= o.Retries || !s.pause(pause) {
 			return false
 		}

@@ -13,7 +13,9 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -244,7 +246,7 @@ func TestUnreachableFluentd(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("10 000 entries took %v", took)
 	}
-	if lost := testutil.ToFloat64(p.lost); lost < 9_900 || lost > 9_980 {
+	if lost := p.lost.Load(); lost < 9_900 || lost > 9_980 {
 		t.Errorf("%v lost, want all but the 20 that fit", lost)
 	}
 	l, err := net.Listen("tcp", address.String())
@@ -259,6 +261,88 @@ func TestUnreachableFluentd(t *testing.T) {
 	if got := r.wait(21); got[20].record["message"] != "afterwards" {
 		t.Errorf("last record %v", got[20].record)
 	}
+}
+
+// TestSlowReceiver: a receiver that takes nothing in for a while holds nobody up; what does not fit into the buffer is lost,
+// counted and named in the log, everything else arrives once it reads, and so does what comes afterwards.
+func TestSlowReceiver(t *testing.T) {
+	const room = 100
+	l := &gate{Listener: listenLocal(t), open: make(chan struct{})}
+	var log lines
+	p := publisher(t, l.Addr(), func(o *PublisherOptions) {
+		o.MaxBuffer, o.Log = room*(overhead+100_000+len(notProvided)), slog.New(slog.NewTextHandler(&log, nil))
+		o.ConnectTimeout = 10 * time.Second // of a write: it waits for the receiver
+	})
+	r := newReceiver(t, l, false)
+	open := sync.OnceFunc(func() { close(l.open) })
+	t.Cleanup(open)
+	c := NewRegistry(Options{Publisher: p}).Connection("plant-7", "mqtt")
+	entries := 0
+	for p.lost.Load() < 10 { // sockets take some entries in, too
+		c.Self().Success(Other, Entry{Message: fmt.Sprintf("%0100000d", entries)})
+		if entries++; entries > 10_000 {
+			t.Fatal("nothing is lost")
+		}
+	}
+	p.mu.Lock()
+	waiting := p.bytes
+	p.mu.Unlock()
+	if waiting > p.opts.MaxBuffer {
+		t.Errorf("%d bytes wait in a buffer of %d", waiting, p.opts.MaxBuffer)
+	}
+	open()
+	r.wait(entries - int(p.lost.Load()))
+	c.Self().Success(Other, Entry{Message: "afterwards"})
+	got := r.wait(entries - int(p.lost.Load()) + 1)
+	if last := got[len(got)-1].record["message"]; last != "afterwards" {
+		t.Errorf("last record %.20v", last)
+	}
+	p.Close()
+	if lost, sent := p.lost.Load(), int64(testutil.ToFloat64(p.sent)); lost+sent != int64(entries)+1 {
+		t.Errorf("%d lost, %d sent of %d", lost, sent, entries+1)
+	}
+	if !regexp.MustCompile(`level=WARN msg="connection log entries are lost" entries=\d+`).MatchString(log.String()) {
+		t.Errorf("the loss is not in the log: %s", log.String())
+	}
+}
+
+// gate is a listener whose connections give nothing to read until open is closed.
+type gate struct {
+	net.Listener
+	open chan struct{}
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	c, err := g.Listener.Accept()
+	return gated{c, g.open}, err
+}
+
+type gated struct {
+	net.Conn
+	open chan struct{}
+}
+
+func (g gated) Read(b []byte) (int, error) {
+	<-g.open
+	return g.Conn.Read(b)
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // TestReceiverRestarts: a link that breaks is made anew; at most what was on its way in that moment is lost.
@@ -304,13 +388,13 @@ func TestCloseFlushes(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("closing took %v", took)
 	}
-	if lost := testutil.ToFloat64(p.lost); lost != 1 {
+	if lost := p.lost.Load(); lost != 1 {
 		t.Errorf("%v lost", lost)
 	}
 }
 
-// TestTLS: a certificate that nobody vouches for is refused, and nothing is sent in clear.
-func TestTLS(t *testing.T) {
+// TestForeignCertificate: a certificate that nobody vouches for is refused, and nothing is sent in clear.
+func TestForeignCertificate(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +430,7 @@ func TestTLS(t *testing.T) {
 	p := publisher(t, l.Addr(), func(o *PublisherOptions) { o.TLS, o.Retries = true, 2 })
 	NewRegistry(Options{Publisher: p}).Connection("plant-7", "mqtt").Self().Success(Other, Entry{Message: "x"})
 	p.Close()
-	if lost := testutil.ToFloat64(p.lost); lost != 1 {
+	if lost := p.lost.Load(); lost != 1 {
 		t.Errorf("%v lost, want 1", lost)
 	}
 	deadline := time.After(5 * time.Second)

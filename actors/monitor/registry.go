@@ -87,6 +87,8 @@ type Connection struct {
 
 	running               atomic.Bool
 	connected, connecting atomic.Int32
+	unsettled             atomic.Int32
+	timers                atomic.Pointer[map[timed]*timer] // replaced, under mu, when one is added
 
 	mu        sync.Mutex
 	sources   map[string]*Scope
@@ -147,6 +149,7 @@ func (c *Connection) SetRunning(running bool) {
 	c.running.Store(running)
 	if !running {
 		c.SetClients(0, 0)
+		c.timers.Store(nil)
 	}
 }
 

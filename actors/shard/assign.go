@@ -3,6 +3,7 @@ package shard
 import (
 	"cmp"
 	"hash/fnv"
+	"maps"
 	"slices"
 
 	"hawser/persistence"
@@ -12,16 +13,10 @@ import (
 // ⌈N/n⌉ of them, the rest by rendezvous among the members below that number. Everybody computes the same from the same
 // rows. A draining member should own nothing. Without members the result is empty.
 func Assign(kind string, shards int, leases []persistence.Lease, members []persistence.Member) map[persistence.ShardRef]persistence.MemberID {
-	var live []persistence.MemberID
-	for _, m := range members {
-		if !m.Draining && slices.Contains(m.Kinds, kind) {
-			live = append(live, m.ID)
-		}
-	}
+	live := candidates(kind, members)
 	if len(live) == 0 {
 		return nil
 	}
-	slices.Sort(live)
 	most := (shards + len(live) - 1) / len(live)
 	owners := make(map[persistence.ShardRef]persistence.MemberID, shards)
 	for _, l := range leases {
@@ -51,6 +46,30 @@ func Assign(kind string, shards int, leases []persistence.Lease, members []persi
 		}
 	}
 	return wish
+}
+
+// wishes is the assignment of all kinds.
+func wishes(kinds map[string]int, leases []persistence.Lease, members []persistence.Member) map[persistence.ShardRef]persistence.MemberID {
+	wish := map[persistence.ShardRef]persistence.MemberID{}
+	for kind, shards := range kinds {
+		if connections := kinds[persistence.KindConnection]; kind == persistence.KindClient {
+			maps.Copy(wish, AssignClients(connections, shards/connections, leases, members))
+		} else {
+			maps.Copy(wish, Assign(kind, shards, leases, members))
+		}
+	}
+	return wish
+}
+
+// candidates are the members that may own shards of a kind, in order.
+func candidates(kind string, members []persistence.Member) (live []persistence.MemberID) {
+	for _, m := range members {
+		if !m.Draining && slices.Contains(m.Kinds, kind) {
+			live = append(live, m.ID)
+		}
+	}
+	slices.Sort(live)
+	return live
 }
 
 // rendezvous orders members by their weight for a shard, heaviest first: the order changes for one shard only by the member

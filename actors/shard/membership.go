@@ -56,32 +56,20 @@ type Membership struct {
 	log   *slog.Logger
 	now   func() time.Time
 
+	// probe asks another member whether it is there and reports whether it answered; nil: there is no other. See Attach.
+	probe func(context.Context, persistence.Member) bool
+	lock  Lock // nil: none
+
 	cancel context.CancelFunc
 	done   chan struct{}
 	seen   atomic.Pointer[View]
 	losses atomic.Int64
 	drain  chan struct{} // closed by Drain
+	hint   chan struct{} // by Look; of capacity 1
 	once   sync.Once
 	// The rest belongs to run.
 	spare bool                   // the instance id is Spare, for good
 	stale []persistence.MemberID // incarnations that are over whose rows may still be there
-}
-
-// View is the cluster as it was read last.
-type View struct {
-	Members []persistence.Member
-	owners  map[persistence.ShardRef]persistence.MemberID
-}
-
-// Owner is the member that owned a shard, false when nobody did.
-func (v *View) Owner(ref persistence.ShardRef) (persistence.Member, bool) {
-	id := v.owners[ref]
-	for _, m := range v.Members {
-		if m.ID == id && id != "" {
-			return m, true
-		}
-	}
-	return persistence.Member{}, false
 }
 
 // errLost ends an incarnation.
@@ -89,7 +77,7 @@ var errLost = errors.New("shard: the lease is lost")
 
 // New makes a membership that owns nothing yet; Start starts it.
 func New(opts Options) *Membership {
-	m := &Membership{opts: opts, log: opts.Log, now: opts.Now, cancel: func() {}, done: make(chan struct{}), drain: make(chan struct{})}
+	m := &Membership{opts: opts, log: opts.Log, now: opts.Now, cancel: func() {}, done: make(chan struct{}), drain: make(chan struct{}), hint: make(chan struct{}, 1)}
 	if m.log == nil {
 		m.log = slog.Default()
 	}
@@ -102,6 +90,13 @@ func New(opts Options) *Membership {
 	m.table = newTable(m.now)
 	m.seen.Store(&View{})
 	return m
+}
+
+// Attach gives a node that others can reach what the database cannot tell, before Start: probe asks another member whether it
+// is there, on the way that commands take, and reports whether an answer came before ctx ended; lock is the hold of the data
+// folder, nil if there is none.
+func (m *Membership) Attach(probe func(context.Context, persistence.Member) bool, lock Lock) {
+	m.probe, m.lock = probe, lock
 }
 
 // Start starts the loops; once.
@@ -125,6 +120,15 @@ func (m *Membership) ID() persistence.MemberID { return m.table.member() }
 
 // Losses counts the incarnations that ended without Stop.
 func (m *Membership) Losses() int64 { return m.losses.Load() }
+
+// Look has the cluster's state read soon instead of at the next turn: the way to another node has ended, which proves nothing
+// (rule 4) but is what a death looks like.
+func (m *Membership) Look() {
+	select {
+	case m.hint <- struct{}{}:
+	default:
+	}
+}
 
 // Drain hands all shards over, each as soon as nothing of it runs any more, and returns when none is left or ctx ends.
 func (m *Membership) Drain(ctx context.Context) {
@@ -176,6 +180,9 @@ func (m *Membership) incarnation(ctx context.Context) error {
 	if err := m.leaveStale(ctx); err != nil {
 		return err
 	}
+	if err := m.buryPredecessor(ctx); err != nil {
+		return err
+	}
 	if err := m.buryPredecessors(ctx); err != nil {
 		return err
 	}
@@ -185,6 +192,7 @@ func (m *Membership) incarnation(ctx context.Context) error {
 		return err
 	}
 	member.ID, member.Proc, member.Instance = m.opts.NewID(), Process(), instance
+	m.nameIn(member.ID)
 	sent := m.now()
 	err = m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.Join(ctx, member) })
 	if err == nil {
@@ -202,7 +210,9 @@ func (m *Membership) incarnation(ctx context.Context) error {
 
 	ctx, end := context.WithCancelCause(ctx)
 	var loops sync.WaitGroup
-	loops.Go(func() { end(m.beat(ctx, member.ID)) })
+	prober := m.newProber(member.ID)
+	loops.Go(func() { prober.run(ctx) })
+	loops.Go(func() { end(m.beat(ctx, prober)) })
 	loops.Go(func() { end(m.watchDeadline(ctx)) })
 	loops.Go(func() {
 		<-ctx.Done()
@@ -250,18 +260,22 @@ func (m *Membership) leaveStale(ctx context.Context) error {
 }
 
 // beat is rule 1: the deadline moves with each beat that the database has taken, counted from before it was sent.
-func (m *Membership) beat(ctx context.Context, id persistence.MemberID) error {
+// With it goes whom the member cannot reach, at once when that changes.
+func (m *Membership) beat(ctx context.Context, p *prober) error {
 	ticker := time.NewTicker(m.part())
 	defer ticker.Stop()
 	for {
 		sent := m.now()
 		var alive bool
-		err := m.ask(ctx, func(ctx context.Context) (err error) { alive, err = m.opts.Leases.Beat(ctx, id); return err })
+		err := m.ask(ctx, func(ctx context.Context) (err error) {
+			alive, err = m.opts.Leases.Beat(ctx, p.id, p.missing())
+			return err
+		})
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			m.log.Warn("a beat failed", "member", id, "error", err, "left", m.table.deadline().Sub(m.now()).String())
+			m.log.Warn("a beat failed", "member", p.id, "error", err, "left", m.table.deadline().Sub(m.now()).String())
 		case !alive:
 			return errors.Join(errLost, errors.New("buried by another member"))
 		default:
@@ -270,6 +284,7 @@ func (m *Membership) beat(ctx context.Context, id persistence.MemberID) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-p.changed:
 		case <-ticker.C:
 		}
 	}
@@ -290,12 +305,16 @@ func (m *Membership) watchDeadline(ctx context.Context) error {
 	}
 }
 
-// watchEvery is how often the members are read (rule 3).
-const watchEvery = 250 * time.Millisecond
+// watchEvery is how often the members are read (rule 3). A look that was asked for comes hintAfter later: by then a process whose
+// sockets the kernel has closed is one that /proc calls dead, and many hints are one.
+const (
+	watchEvery = 250 * time.Millisecond
+	hintAfter  = 20 * time.Millisecond
+)
 
 // watch reads members and shards, buries who is silent or dead, hands over and claims.
 func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
-	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, joined: m.now(), released: map[persistence.ShardRef]persistence.Epoch{}}
+	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, since: m.now(), released: map[persistence.ShardRef]persistence.Epoch{}}
 	defer w.handovers.Wait()
 	changes := m.opts.Leases.Changes(ctx)
 	ticker := time.NewTicker(watchEvery)
@@ -324,6 +343,12 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 			if err != nil {
 				m.log.Warn("the others could not be told that this node leaves", "member", id, "error", err)
 			}
+		case <-m.hint:
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(hintAfter):
+			}
 		case <-ticker.C:
 		}
 	}
@@ -337,12 +362,12 @@ func (m *Membership) certainlyDead(other persistence.Member) bool {
 func (m *Membership) buryDead(ctx context.Context, me persistence.MemberID, members []persistence.Member) {
 	for _, other := range members {
 		if other.ID != me && m.certainlyDead(other) {
-			m.bury(ctx, other.ID, other.Beat, true)
+			_ = m.bury(ctx, other.ID, other.Beat, true) // it was logged; the next look tries again
 		}
 	}
 }
 
-func (m *Membership) bury(ctx context.Context, id persistence.MemberID, beat int64, proof bool) {
+func (m *Membership) bury(ctx context.Context, id persistence.MemberID, beat int64, proof bool) error {
 	var buried bool
 	err := m.ask(ctx, func(ctx context.Context) (err error) {
 		buried, err = m.opts.Leases.Bury(ctx, id, beat, proof)
@@ -354,6 +379,7 @@ func (m *Membership) bury(ctx context.Context, id persistence.MemberID, beat int
 	case buried:
 		m.log.Info("buried a member", "buried", id, "proof", proof)
 	}
+	return err
 }
 
 // buryPredecessors removes members that are certainly dead before this node joins, so that their shards are free at once.

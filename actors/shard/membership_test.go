@@ -53,11 +53,11 @@ func (g *gate) Join(ctx context.Context, m persistence.Member) error {
 	return g.Leases.Join(ctx, m)
 }
 
-func (g *gate) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+func (g *gate) Beat(ctx context.Context, id persistence.MemberID, unreachable []persistence.MemberID) (bool, error) {
 	if err := g.pass(ctx); err != nil {
 		return false, err
 	}
-	return g.Leases.Beat(ctx, id)
+	return g.Leases.Beat(ctx, id, unreachable)
 }
 
 func (g *gate) Members(ctx context.Context) ([]persistence.Member, int64, error) {
@@ -120,15 +120,40 @@ type cluster struct {
 	peers []*peer
 
 	mu     sync.Mutex
-	owners map[int]*peer // who acts on a shard: never two
+	owners map[int]*peer   // who acts on a shard: never two
+	broken map[string]bool // ways that are cut, by the names of both ends
+}
+
+// cut cuts the way from one peer to another, or mends it.
+func (c *cluster) cut(from, to *peer, broken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken[from.name+">"+to.name] = broken
+}
+
+// probe answers unless a way is cut: there, or back.
+func (c *cluster) probe(ctx context.Context, from string, to persistence.Member) bool {
+	c.mu.Lock()
+	broken := c.broken[from+">"+to.Instance] || c.broken[to.Instance+">"+from]
+	c.mu.Unlock()
+	if broken {
+		<-ctx.Done()
+	}
+	return !broken
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Parallel()
-	return &cluster{t: t, url: persistencetest.Schema(t), owners: map[int]*peer{}}
+	return &cluster{t: t, url: persistencetest.Schema(t), owners: map[int]*peer{}, broken: map[string]bool{}}
 }
 
 func (c *cluster) join(name string) *peer {
+	c.t.Helper()
+	return c.joinIn(name, nil)
+}
+
+// joinIn joins with the hold of a data folder.
+func (c *cluster) joinIn(name string, lock Lock) *peer {
 	c.t.Helper()
 	store, err := postgres.Open(c.t.Context(), postgres.Options{URL: c.url, TTL: ttl, Log: quiet()})
 	if err != nil {
@@ -140,7 +165,7 @@ func (c *cluster) join(name string) *peer {
 	p := &peer{gate: &gate{Leases: store}, name: name, claimed: map[int]persistence.Epoch{}}
 	p.Membership = New(Options{
 		Leases: p.gate, Kinds: map[string]int{kind: numShards}, TTL: ttl, Log: quiet(),
-		Member: persistence.Member{Address: "127.0.0.1:1", Instance: name, Kinds: []string{kind}},
+		Member: persistence.Member{Address: fmt.Sprintf("127.0.0.1:%d", len(c.peers)+1), Instance: name, Kinds: []string{kind}},
 		NewID:  func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
 		Claimed: func(leases []persistence.Lease) {
 			for _, l := range leases {
@@ -171,6 +196,7 @@ func (c *cluster) join(name string) *peer {
 		},
 		Fenced: func() { p.mu.Lock(); p.note("fenced"); p.mu.Unlock() },
 	})
+	p.Attach(func(ctx context.Context, to persistence.Member) bool { return c.probe(ctx, name, to) }, lock)
 	p.Start()
 	c.peers = append(c.peers, p)
 	c.t.Cleanup(func() {
@@ -260,6 +286,121 @@ func TestACutMemberStopsBeforeItsShardsAreTaken(t *testing.T) {
 	if a.Losses() != 1 {
 		t.Errorf("%d losses, want 1", a.Losses())
 	}
+}
+
+// A member that its peers cannot reach, although the database can, hands its shards over in order and comes back when the
+// ways are good again; its lease is never lost.
+func TestAMemberCutFromItsPeersStepsAside(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "claimed", func() bool { return a.holds() == numShards })
+	b, d := c.join("b"), c.join("d")
+	shared := func() bool {
+		return a.holds() > 0 && b.holds() > 0 && d.holds() > 0 && a.holds()+b.holds()+d.holds() == numShards
+	}
+	c.eventually(15*time.Second, "shared", shared)
+	c.cut(b, a, true)
+	c.cut(b, d, true)
+	c.eventually(2*ttl, "the others hold everything", func() bool { return b.holds() == 0 && a.holds()+d.holds() == numShards })
+	if !b.View().Isolated() || a.View().Isolated() || d.View().Isolated() || !b.Table().Valid() {
+		t.Errorf("isolated: a %v, b %v, d %v; the lease of b is valid: %v", a.View().Isolated(), b.View().Isolated(), d.View().Isolated(), b.Table().Valid())
+	}
+	if b.told("dropped orderly=false") || b.told("fenced") {
+		t.Errorf("the shards were not handed over in order: %v", b.events)
+	}
+	c.cut(b, a, false)
+	c.cut(b, d, false)
+	c.eventually(15*time.Second, "shared again", shared)
+	if losses := a.Losses() + b.Losses() + d.Losses(); losses > 0 {
+		t.Errorf("%d leases were lost", losses)
+	}
+}
+
+// Of two that do not reach each other exactly one goes on, the one that joined first; and when that is gone for good the
+// other takes over although it stood aside.
+func TestOfTwoThatAreCutFromEachOtherOneGoesOn(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "claimed", func() bool { return a.holds() == numShards })
+	b := c.join("b")
+	c.eventually(15*time.Second, "shared", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	c.cut(a, b, true) // one way is enough: no answer comes
+	first := func() (*peer, *peer) {
+		if a.ID() < b.ID() {
+			return a, b
+		}
+		return b, a
+	}
+	stays, goes := first()
+	c.eventually(2*ttl, "one holds everything", func() bool { return stays.holds() == numShards && goes.holds() == 0 })
+	stays.gate.closed.Store(true)
+	c.eventually(4*ttl, "the other holds everything", func() bool { return goes.holds() == numShards && stays.holds() == 0 })
+}
+
+// folder is the hold of a data folder.
+type folder struct {
+	mu     sync.Mutex
+	member string
+	t      *testing.T
+	store  func() persistence.Leases
+}
+
+func (f *folder) Member() string { f.mu.Lock(); defer f.mu.Unlock(); return f.member }
+
+// SetMember demands that nothing is left of who was named before, and that who is named has not joined yet.
+func (f *folder) SetMember(id string) error {
+	members, _, err := f.store().Members(context.Background())
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range members {
+		if string(m.ID) == f.member || string(m.ID) == id {
+			f.t.Errorf("the folder named %q, names %q, and %q is a member", f.member, id, m.ID)
+		}
+	}
+	f.member = id
+	return nil
+}
+
+// Rule 4b: who holds the data folder buries the member that it names before it joins, whatever else is known of that.
+func TestTheDataFolderProvesTheDeathOfThePredecessor(t *testing.T) {
+	c := newCluster(t)
+	store, err := postgres.Open(t.Context(), postgres.Options{URL: c.url, TTL: ttl, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	var refs []persistence.ShardRef
+	for number := range numShards {
+		refs = append(refs, persistence.ShardRef{Kind: kind, Number: number})
+	}
+	if err := store.Init(t.Context(), kind, numShards); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Join(t.Context(), persistence.Member{ID: "dead", Address: "10.9.9.9:1", Instance: "a", Kinds: []string{kind}}); err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := store.Claim(t.Context(), "dead", refs); err != nil || len(taken) != numShards {
+		t.Fatalf("%d claimed, %v", len(taken), err)
+	}
+	f := &folder{t: t, member: "dead", store: func() persistence.Leases { return store }}
+	a := c.joinIn("a", f)
+	c.eventually(10*time.Second, "everything is claimed", func() bool { return a.holds() == numShards })
+	first := a.ID()
+	if f.Member() != string(first) {
+		t.Errorf("the folder names %q, the member is %q", f.Member(), first)
+	}
+	if members, _, err := store.Members(t.Context()); err != nil || len(members) != 1 {
+		t.Errorf("members %v %v", members, err)
+	}
+	a.gate.closed.Store(true)
+	c.eventually(3*ttl, "fenced", func() bool { return a.told("fenced") })
+	a.gate.closed.Store(false)
+	c.eventually(4*ttl, "the next incarnation holds everything and is named", func() bool {
+		return a.holds() == numShards && a.ID() != first && f.Member() == string(a.ID())
+	})
 }
 
 func TestStolenShardsAreDropped(t *testing.T) {

@@ -139,11 +139,17 @@ func TestTable(t *testing.T) {
 	if l, ok := table.Lease(ref); !ok || l != (persistence.Lease{Shard: ref, Owner: "me", Epoch: 7}) {
 		t.Errorf("%+v %v", l, ok)
 	}
-	now = now.Add(4 * time.Second)
+	table.extend(now.Add(5 * time.Second))
+	if now = now.Add(4 * time.Second); !table.Valid() {
+		t.Error("not valid although the deadline was moved")
+	}
+	now = now.Add(time.Second)
 	if _, ok := table.Lease(ref); ok || table.Valid() {
 		t.Error("valid at the deadline")
 	}
-	table.extend(now.Add(time.Second))
+	if table.extend(now.Add(time.Second)); table.Valid() {
+		t.Error("a beat that comes after the deadline brings the lease back")
+	}
 	table.drop([]persistence.ShardRef{ref})
 	if _, ok := table.Lease(ref); ok {
 		t.Error("owned after it was taken away")

@@ -15,7 +15,7 @@ type Table struct {
 	now   func() time.Time
 	mu    sync.Mutex // held while state is replaced
 	state atomic.Pointer[ownership]
-	until atomic.Pointer[time.Time] // the deadline of rule 1; nil: there is no incarnation
+	until atomic.Pointer[time.Time] // the deadline of rule 1; nil: there is no incarnation, or it has passed
 }
 
 type ownership struct {
@@ -30,10 +30,20 @@ func newTable(now func() time.Time) *Table {
 	return t
 }
 
-// Valid reports whether the node has a lease that has not run out.
+// Valid reports whether the node has a lease that has not run out. Who is told that it has may rely on that: a beat whose answer
+// comes later does not bring this lease back.
 func (t *Table) Valid() bool {
-	until := t.until.Load()
-	return until != nil && t.now().Before(*until)
+	for {
+		until := t.until.Load()
+		switch {
+		case until == nil:
+			return false
+		case t.now().Before(*until):
+			return true
+		case t.until.CompareAndSwap(until, nil):
+			return false
+		}
+	}
 }
 
 // Lease returns the ownership of a shard under which something may be written now.
@@ -68,7 +78,14 @@ func (t *Table) join(member persistence.MemberID, until time.Time) {
 	t.until.Store(&until)
 }
 
-func (t *Table) extend(until time.Time) { t.until.Store(&until) }
+// extend moves the deadline, unless it has passed.
+func (t *Table) extend(until time.Time) {
+	for at := t.until.Load(); at != nil && t.now().Before(*at); at = t.until.Load() {
+		if t.until.CompareAndSwap(at, &until) {
+			return
+		}
+	}
+}
 
 // leave ends the incarnation: nothing is owned and nothing is valid from here on.
 func (t *Table) leave() {

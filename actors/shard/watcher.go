@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ type watcher struct {
 	*Membership
 	id        persistence.MemberID
 	observer  Observer
-	joined    time.Time
+	since     time.Time                          // it takes part: joined, or last stood aside
 	unwanted  map[persistence.ShardRef]time.Time // own shards that are wished elsewhere, since when
 	handovers sync.WaitGroup
 
@@ -26,12 +27,13 @@ type watcher struct {
 	released map[persistence.ShardRef]persistence.Epoch
 }
 
-func (w *watcher) draining() bool {
+// leaving reports whether this node gives its shards away at once and takes none: it drains, or steps aside.
+func (w *watcher) leaving() bool {
 	select {
 	case <-w.drain:
 		return true
 	default:
-		return false
+		return w.View().Isolated()
 	}
 }
 
@@ -48,33 +50,32 @@ func (w *watcher) look(ctx context.Context) error {
 		return errors.Join(errLost, errors.New("the member's row is gone"))
 	}
 	for _, s := range w.observer.Observe(w.id, members, session, w.now()) {
-		w.bury(ctx, s.ID, s.Beat, false)
+		_ = w.bury(ctx, s.ID, s.Beat, false) // it was logged; the next look tries again
 	}
 	w.buryDead(ctx, w.id, members)
 	err = w.ask(ctx, func(ctx context.Context) (err error) { leases, err = w.opts.Leases.Shards(ctx); return err })
 	if err != nil {
 		return err
 	}
-	view := &View{Members: members, owners: make(map[persistence.ShardRef]persistence.MemberID, len(leases))}
-	for _, l := range leases {
-		view.owners[l.Shard] = l.Owner
-	}
+	view := NewView(w.id, members, leases)
 	before := w.seen.Swap(view)
+	if !maps.Equal(before.aside, view.aside) {
+		w.log.Warn("not all members reach each other: who steps aside has changed", "member", w.id, "aside", slices.Sorted(maps.Keys(view.aside)),
+			"before", slices.Sorted(maps.Keys(before.aside)), "unreachable", view.Unreachable())
+	}
+	if view.Isolated() {
+		w.since = w.now()
+	}
 	if w.opts.Seen != nil {
 		w.opts.Seen(before, view)
 	}
-	return w.settle(ctx, members, leases)
+	return w.settle(ctx, view.staying(), leases)
 }
 
 // settle makes the table agree with the database: what was taken away is dropped, what is wished elsewhere is handed over,
 // what nobody owns and is wished here is claimed.
 func (w *watcher) settle(ctx context.Context, members []persistence.Member, leases []persistence.Lease) error {
-	wish := map[persistence.ShardRef]persistence.MemberID{}
-	for kind, shards := range w.opts.Kinds {
-		for ref, to := range Assign(kind, shards, leases, members) {
-			wish[ref] = to
-		}
-	}
+	wish := wishes(w.opts.Kinds, leases, members)
 	var gone, free []persistence.ShardRef
 	var claimed []persistence.Lease
 	for _, l := range leases {
@@ -87,7 +88,7 @@ func (w *watcher) settle(ctx context.Context, members []persistence.Member, leas
 		case l.Shard.Number >= w.opts.Kinds[l.Shard.Kind] || w.isReleased(l):
 		case l.Owner == w.id && !mine: // a claim whose answer was lost
 			claimed = append(claimed, l)
-		case l.Owner == "" && wish[l.Shard] == w.id && !w.draining():
+		case l.Owner == "" && wish[l.Shard] == w.id && !w.leaving():
 			free = append(free, l.Shard)
 		case mine:
 			w.consider(ctx, l, wish[l.Shard])
@@ -112,12 +113,14 @@ func (w *watcher) settle(ctx context.Context, members []persistence.Member, leas
 	return err
 }
 
-// mayClaim: the first claim comes one beat after joining, so that nodes which start together see each other (rule 6).
-func (w *watcher) mayClaim() bool { return w.opts.Exclusive || w.now().Sub(w.joined) >= w.part() }
+// mayClaim: the first claim comes one beat after joining, so that nodes which start together see each other (rule 6), and one
+// beat after having stood aside, so that all others have seen that this node is back.
+func (w *watcher) mayClaim() bool { return w.opts.Exclusive || w.now().Sub(w.since) >= w.part() }
 
-// consider hands an own shard over when it has been wished elsewhere for two beats, or at once when this node leaves.
+// consider hands an own shard over when it has been wished elsewhere for two beats, or at once when this node drains or steps
+// aside.
 func (w *watcher) consider(ctx context.Context, l persistence.Lease, to persistence.MemberID) {
-	if to == w.id && !w.draining() {
+	if to == w.id && !w.leaving() {
 		delete(w.unwanted, l.Shard)
 		return
 	}
@@ -129,7 +132,7 @@ func (w *watcher) consider(ctx context.Context, l persistence.Lease, to persiste
 		since = w.now()
 		w.unwanted[l.Shard] = since
 	}
-	if !w.draining() && w.now().Sub(since) < 2*w.part() {
+	if !w.leaving() && w.now().Sub(since) < 2*w.part() {
 		return
 	}
 	delete(w.unwanted, l.Shard)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hawser/actors/client"
 	"hawser/messages"
 	"hawser/messages/protocol"
 )
@@ -152,9 +153,10 @@ func (h *Hub) arrived(a *arrivals, f *Frame) {
 	}
 }
 
-// absent is the fate of a frame for a connection that the hub does not know: it is not open, or it is not here.
-func (h *Hub) absent(id string) FrameFate {
-	if h.cluster.Serves(id) {
+// absent is the fate of a frame for a client that the hub does not know: its connection is not open, or it is not here. That
+// a client with a number is not here may only say that the connection has fewer by now.
+func (h *Hub) absent(identity string) FrameFate {
+	if id, index := client.ParseIdentity(identity); index == 0 && h.cluster.Serves(id) {
 		return FateDone
 	}
 	return FateMoved

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type member struct {
 	address string
 	serving map[string]bool // connections that Expect was told about
 	dead    bool
+	lapsed  atomic.Bool // the lease
 }
 
 // pipe carries the frames from one node to another.
@@ -125,7 +127,7 @@ func (f *fabric) own(address string, c *messages.Connection) {
 	m := f.nodes[address]
 	f.mu.Unlock()
 	if m != nil && Interest(c) != nil {
-		m.hub.Expect([]persistence.IndexRow{{ID: c.ID, Interest: Interest(c)}})
+		m.hub.Expect(0, []persistence.IndexRow{{ID: c.ID, Interest: Interest(c)}})
 	}
 	f.mu.Lock()
 	if m != nil {
@@ -202,10 +204,23 @@ func (m *member) Owner(id string) (Peer, Place) {
 	}
 }
 
+func (m *member) Holds() bool { return !m.lapsed.Load() }
+
 func (m *member) Serves(id string) bool {
 	m.fabric.mu.Lock()
 	defer m.fabric.mu.Unlock()
 	return m.serving[id] && m.fabric.owner[id] == m.address
+}
+
+func (m *member) Nodes() (n int) {
+	m.fabric.mu.Lock()
+	defer m.fabric.mu.Unlock()
+	for _, other := range m.fabric.nodes {
+		if !other.dead {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *member) Peers() (peers []Peer) {

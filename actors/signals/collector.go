@@ -2,6 +2,7 @@ package signals
 
 import (
 	"sync/atomic"
+	"time"
 
 	"hawser/actors/client"
 	"hawser/actors/monitor"
@@ -18,11 +19,14 @@ type collector struct {
 	pending   atomic.Int32 // parts without result, one more until the count is known
 	worst     atomic.Int32 // client.Settlement
 	abandoned atomic.Bool
+	arrived   time.Time
+	over      atomic.Bool // it is settled, or never will be
 }
 
 // newCollector starts with the part that the consumer itself ends by a last part().
-func newCollector(in *client.Inbound, scope *monitor.Scope) *collector {
-	c := &collector{in: in, scope: scope}
+func newCollector(in *client.Inbound, scope *monitor.Scope, arrived time.Time) *collector {
+	c := &collector{in: in, scope: scope, arrived: arrived}
+	scope.Arrived()
 	c.trace.headers = in.Headers
 	c.pending.Store(1)
 	return c
@@ -44,10 +48,13 @@ func (c *collector) fail(grade client.Settlement) {
 // part ends one part.
 func (c *collector) part(grade client.Settlement) {
 	c.fail(grade)
-	if c.pending.Add(-1) > 0 || c.abandoned.Load() {
-		return
+	switch {
+	case c.pending.Add(-1) > 0:
+	case !c.abandoned.Load():
+		c.settle(client.Settlement(c.worst.Load()))
+	case !c.over.Swap(true):
+		c.scope.Unsettled()
 	}
-	c.settle(client.Settlement(c.worst.Load()))
 }
 
 func (c *collector) settle(settlement client.Settlement) {
@@ -58,8 +65,16 @@ func (c *collector) settle(settlement client.Settlement) {
 	case client.RejectRedeliver:
 		text = "Rejected the incoming message; redelivery is wanted."
 	}
-	if c.in.Settle(settlement) {
+	settled := c.in.Settle(settlement)
+	if settled {
 		c.trace.note(c.scope, monitor.Acknowledged, settlement == client.Settle, text)
+	}
+	switch {
+	case c.over.Swap(true):
+	case settled:
+		c.scope.Settled(settlement == client.Settle, settlement == client.RejectRedeliver, time.Since(c.arrived))
+	default:
+		c.scope.Unsettled()
 	}
 }
 

@@ -31,11 +31,11 @@ type intake struct {
 
 // Consume implements client.Sink. It returns when the message is on its way to all its receivers or held for them; in is
 // settled then or later, exactly once. It waits when a receiver has no room (O17), at most the hold time, and not beyond
-// Disconnected or Detach. A message whose fate is open when the endpoint or the node leaves is never settled: its broker
-// delivers it again.
+// Disconnected or Detach. A message whose fate is open when the endpoint or the node leaves, or whose node's lease has run out,
+// is never settled: its broker delivers it again.
 func (e *Endpoint) Consume(in *client.Inbound) {
 	stop := e.stopped() // before detached: Detach sets detached, then closes stop
-	if e.detached.Load() {
+	if e.detached.Load() || !e.hub.cluster.Holds() {
 		return
 	}
 	if in.Headers == nil {
@@ -45,7 +45,7 @@ func (e *Endpoint) Consume(in *client.Inbound) {
 	if i.scope = i.source.scopes[in.Address]; i.scope == nil {
 		i.scope = e.record.Source(in.Address)
 	}
-	i.collector = newCollector(in, i.scope)
+	i.collector = newCollector(in, i.scope, i.now)
 	if !in.AtMostOnce {
 		i.waits = i.collector
 	}
@@ -92,7 +92,7 @@ func (i *intake) process() {
 	subjects, subjectErr := i.source.resolveSubjects(&i.values)
 	i.values.Subjects = subjects
 	ctx := mapping.Context{ConnectionID: i.endpoint.id, Subjects: subjects, Now: i.now}
-	results := i.endpoint.mappers.Inbound(i.source.payload, ctx, &i.external)
+	results := i.endpoint.mapInbound(i.source.payload, ctx, &i.external)
 	for k := range results {
 		switch r := &results[k]; {
 		case r.Err != nil:

@@ -49,7 +49,7 @@ type selected struct {
 func (e *Endpoint) deliver(rl *relay) {
 	rl.begin(e)
 	switch {
-	case e.moves():
+	case e.moves(), !e.hub.cluster.Holds(): // past the deadline the next owner publishes it; the hub is about to let go of it
 		rl.again.Store(true)
 		rl.end()
 		return
@@ -58,7 +58,7 @@ func (e *Endpoint) deliver(rl *relay) {
 		return
 	}
 	s := rl.signal
-	values := &mapping.Values{Envelope: s.outboundEnvelope(e.declared), Subjects: s.Subjects, ConnectionID: e.id, Now: s.now}
+	values := &mapping.Values{Envelope: e.envelopeOf(s), Subjects: s.Subjects, ConnectionID: e.id, Now: s.now}
 	defer func() {
 		if p := recover(); p != nil { // a bug must not take the node down, nor the receiver with it
 			e.hub.panicked(p, "deliver", e.id, s.sender.correlation)
@@ -124,7 +124,7 @@ func (e *Endpoint) publishTo(targets []selected, values *mapping.Values, tr trac
 		}
 		first := &targets[i]
 		ctx := mapping.Context{ConnectionID: e.id, Subjects: values.Subjects, Now: values.Now}
-		results := e.mappers.Outbound(first.target.payload, ctx, first.envelope)
+		results := e.mapOutbound(first.target.payload, ctx, first.envelope)
 		values.Envelope = first.envelope
 		sharing := func(x *selected) bool {
 			return !x.mapped && x.envelope == first.envelope && x.target.mapping == first.target.mapping

@@ -13,11 +13,20 @@
 // comes before all of these, link.mu, arrivals.mu and then links.mu after receiver.mu. A request's or relay's own lock is
 // never held while one of these is taken, and no lock is held across a publish or a settlement.
 //
-// One Hub serves one node. A receiver is the target side of one connection of the cluster. Its relays go to the Endpoint of
+// One Hub serves one node. A receiver is the target side of one client of a connection of the cluster; a connection with several
+// has as many, and each signal goes to one of them (spread.go). Its relays go to the Endpoint of
 // the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, arrivals.go, design.md 6.1): that
 // hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
 // there the relay belongs to this hub, which sends it again, or elsewhere, when anything on the way gets lost or moves.
 // Frames cross between nodes as package actors encodes them (actors/links.go).
+//
+// Frames carry no shard epoch, although design.md 6.1 names one, because it could turn nothing away that a stale activation must
+// not take: as long as a node does not know that it has lost a shard, whoever still sends there knows only the epoch that this
+// node knows as well, and whoever knows the next owner sends elsewhere. What keeps a stale activation from taking a frame is
+// the deadline, asked for each message consumed and published (Cluster.Holds); before a shard is released in order, its endpoints
+// are detached and answer that the connection has moved. What keeps its answer from counting is the link: it has a random
+// number, and the sender closes it when the member is gone or stands aside. A frame that is late enough to find the next
+// activation there is a repetition, which may be (O15, O16).
 //
 // It may import packages messages and below, actors/client, actors/monitor and persistence.
 //

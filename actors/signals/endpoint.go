@@ -16,7 +16,8 @@ import (
 // concurrent use.
 type Endpoint struct {
 	hub       *Hub
-	id        string
+	id        string // of the connection
+	client    string // client.Identity
 	mappers   *mapping.Set
 	sources   []*source
 	targets   []*target
@@ -46,8 +47,8 @@ const (
 )
 
 // newEndpoint compiles a connection. Errors name what does not compile; a validated connection has none.
-func newEndpoint(h *Hub, c *messages.Connection, rec *monitor.Connection) (*Endpoint, error) {
-	e := &Endpoint{hub: h, id: c.ID, record: rec, responses: rec.Responses(), stop: make(chan struct{})}
+func newEndpoint(h *Hub, c *messages.Connection, index int, rec *monitor.Connection) (*Endpoint, error) {
+	e := &Endpoint{hub: h, id: c.ID, client: client.Identity(c.ID, index), record: rec, responses: rec.Responses(), stop: make(chan struct{})}
 	var err error
 	if e.mappers, err = mapping.NewSet(c, h.opts.Limits); err != nil {
 		return nil, fmt.Errorf("signals: payload mapping of connection %s: %w", c.ID, err)

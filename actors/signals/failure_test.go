@@ -104,7 +104,7 @@ func TestAttachRefuses(t *testing.T) {
 			s.Enforcement = &messages.Enforcement{Input: "a", Filters: []string{"{{ fn:nothing() }}"}}
 		})),
 	} {
-		if _, err := n.hub.Attach(c, n.registry.Connection("x", "mqtt")); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := n.hub.Attach(c, 0, n.registry.Connection("x", "mqtt")); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -62,7 +62,7 @@ type peer struct {
 func (n *node) attach(c *messages.Connection) *peer {
 	n.t.Helper()
 	rec := n.registry.Connection(c.ID, string(c.Type))
-	e, err := n.hub.Attach(c, rec)
+	e, err := n.hub.Attach(c, 0, rec)
 	if err != nil {
 		n.t.Fatalf("attach %s: %v", c.ID, err)
 	}

@@ -15,11 +15,16 @@ type Peer struct {
 // Cluster is what a hub has to know of the other nodes, and how it reaches them. Methods are called from many goroutines
 // and must not block.
 type Cluster interface {
-	// Owner says where the connection id is run.
-	Owner(id string) (Peer, Place)
+	// Holds reports whether this node may act: its lease has not run out (design.md 3.2 rule 2). It is asked for each message that
+	// is consumed or published: a process that was frozen must not go on where another has taken over.
+	Holds() bool
+	// Owner says where a client is run (client.Identity).
+	Owner(identity string) (Peer, Place)
 	// Serves reports whether this node runs the connection id and has said so with Expect if it is open: then an id that the
 	// hub does not know is not open.
 	Serves(id string) bool
+	// Nodes is the number of nodes that run clients: a connection has one client on each at most.
+	Nodes() int
 	// Peers are the other live members.
 	Peers() []Peer
 	// Send sends a frame to the node at an address, in the order of calls as long as none is lost. Frames may get lost.
@@ -39,8 +44,10 @@ const (
 // alone is the Cluster of a node that has no peers.
 type alone struct{}
 
+func (alone) Holds() bool                { return true }
 func (alone) Owner(string) (Peer, Place) { return Peer{}, Here }
 func (alone) Serves(string) bool         { return true }
+func (alone) Nodes() int                 { return 1 }
 func (alone) Peers() []Peer              { return nil }
 func (alone) Send(string, *Frame)        {}
 
@@ -68,7 +75,7 @@ type Frame struct {
 	// Base is the first frame of the link that has no outcome yet: what is known of those before can be forgotten.
 	Base uint64
 
-	// Of a relay: the connection it is for, and how long its broker message can still wait for it.
+	// Of a relay: the client it is for (client.Identity), and how long its broker message can still wait for it.
 	Target string
 	Wait   time.Duration
 	// Of a relay and an answer: the signal. Origin is the connection that brought it in.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"hawser/actors/client"
 	"hawser/actors/monitor"
 	"hawser/messages"
 	"hawser/messages/mapping"
@@ -89,7 +90,8 @@ type Hub struct {
 	table sync.Map
 
 	mu        sync.Mutex
-	receivers map[string]*receiver // by connection id
+	receivers map[string]*receiver // by client.Identity
+	further   map[string]int       // connection → how many of its receivers are not that of client 0
 	endpoints map[*Endpoint]struct{}
 	labels    map[string]string   // acknowledgement label → connection that declares or issues it
 	labelsOf  map[string][]string // connection → labels
@@ -98,7 +100,7 @@ type Hub struct {
 // NewHub makes a hub; its goroutines, one for timers and with a Cluster one for links, run until Close.
 func NewHub(o Options) *Hub {
 	h := &Hub{
-		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, endpoints: map[*Endpoint]struct{}{},
+		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, further: map[string]int{}, endpoints: map[*Endpoint]struct{}{},
 		labels: map[string]string{}, labelsOf: map[string][]string{},
 	}
 	h.log, h.router = h.opts.Log, h.opts.Router
@@ -118,11 +120,11 @@ func NewHub(o Options) *Hub {
 	return h
 }
 
-// Attach makes the endpoint of a client that is about to connect. What was held for the connection stays held until its
-// first connect attempt has ended. An endpoint of the same connection that is still attached loses its targets to this one.
-// The error says what of the connection does not compile.
-func (h *Hub) Attach(c *messages.Connection, rec *monitor.Connection) (*Endpoint, error) {
-	e, err := newEndpoint(h, c, rec)
+// Attach makes the endpoint of client number index of a connection, which is about to connect. What was held for it stays held
+// until its first connect attempt has ended. An endpoint of the same client that is still attached loses its targets to this
+// one. The error says what of the connection does not compile.
+func (h *Hub) Attach(c *messages.Connection, index int, rec *monitor.Connection) (*Endpoint, error) {
+	e, err := newEndpoint(h, c, index, rec)
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +133,11 @@ func (h *Hub) Attach(c *messages.Connection, rec *monitor.Connection) (*Endpoint
 	h.mu.Lock()
 	h.endpoints[e] = struct{}{}
 	h.declare(c.ID, wanted.Labels)
-	r := h.receivers[c.ID]
+	r := h.receivers[e.client]
 	switch {
-	case len(wanted.Targets) > 0:
+	case index < wanted.clients():
 		if r == nil {
-			r = h.addReceiver(c.ID)
+			r = h.addReceiver(c.ID, index)
 		}
 		h.subscribe(r, wanted)
 		e.receiver = r
@@ -148,9 +150,9 @@ func (h *Hub) Attach(c *messages.Connection, rec *monitor.Connection) (*Endpoint
 	return e, nil
 }
 
-// Expect says which connections will be attached here: signals for them are held (O13) until their first connect attempt
-// after Attach has ended, Forget, or the hold time is over. Connections that are attached are not touched.
-func (h *Hub) Expect(rows []persistence.IndexRow) {
+// Expect says of which connections client number index will be attached here: signals for it are held (O13) until its first
+// connect attempt after Attach has ended, Forget, or the hold time is over. Clients that are attached are not touched.
+func (h *Hub) Expect(index int, rows []persistence.IndexRow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, row := range rows {
@@ -159,75 +161,85 @@ func (h *Hub) Expect(rows []persistence.IndexRow) {
 			h.log.Error("the index holds no readable interest", "connection_id", row.ID, "error", err)
 			continue
 		}
-		r := h.receivers[row.ID]
-		switch {
-		case r != nil && !r.belongsTo(nil):
-			continue
-		case r == nil && len(wanted.Targets) > 0:
-			r = h.addReceiver(row.ID)
-		case r == nil:
-			h.declare(row.ID, wanted.Labels)
+		r := h.receivers[client.Identity(row.ID, index)]
+		if r != nil && !r.belongsTo(nil) {
 			continue
 		}
 		h.declare(row.ID, wanted.Labels)
-		h.subscribe(r, wanted)
-		r.place(nil)
+		if r == nil && index < wanted.clients() {
+			r = h.addReceiver(row.ID, index)
+		}
+		if r != nil {
+			h.subscribe(r, wanted)
+			r.place(nil)
+		}
 	}
 }
 
-// Learn says what an open connection takes that is run by another node, as Interest has rendered it. Connections of this
-// node are not touched: Expect, Attach and Forget are for them.
+// Learn says what an open connection takes, as Interest has rendered it, for those of its clients that other nodes run. The
+// clients of this node are not touched: Expect, Attach and Forget are for them.
 func (h *Hub) Learn(id string, raw json.RawMessage) {
-	if _, where := h.cluster.Owner(id); where == Here {
-		return
-	}
 	wanted, err := parseInterest(raw)
 	if err != nil {
 		h.log.Error("the interest of a connection cannot be read", "connection_id", id, "error", err)
 		return
 	}
+	_, where := h.cluster.Owner(id)
+	var learned, superfluous []*receiver
+	h.mu.Lock()
+	if r := h.receivers[id]; where != Here && (r == nil || r.belongsTo(nil)) {
+		h.declare(id, wanted.Labels)
+	}
+	for index := range h.reach(id, wanted.clients()) {
+		identity := client.Identity(id, index)
+		if _, where := h.cluster.Owner(identity); where == Here {
+			continue
+		}
+		switch r := h.receivers[identity]; {
+		case r != nil && !r.belongsTo(nil): // it was here until now
+		case index < wanted.clients():
+			if r == nil {
+				r = h.addReceiver(id, index)
+			}
+			h.subscribe(r, wanted)
+			learned = append(learned, r)
+		case r != nil:
+			superfluous = append(superfluous, r)
+		}
+	}
+	h.mu.Unlock()
+	for _, r := range learned {
+		h.place(r)
+	}
+	for _, r := range superfluous {
+		h.drop(r)
+	}
+}
+
+// drop takes out a receiver that the connection has no more; what is held for it goes to another one, if there is one left.
+func (h *Hub) drop(r *receiver) {
+	h.links.placing.Lock()
+	h.passOn(r)
+	h.links.placing.Unlock()
 	var held []*relay
 	h.mu.Lock()
-	r := h.receivers[id]
-	if r != nil && !r.belongsTo(nil) { // it was here until now
-		h.mu.Unlock()
-		return
-	}
-	h.declare(id, wanted.Labels)
-	switch {
-	case len(wanted.Targets) > 0:
-		if r == nil {
-			r = h.addReceiver(id)
-		}
-		h.subscribe(r, wanted)
-	case r != nil:
-		held, r = h.removeReceiver(r, false), nil
+	if h.receivers[r.id] == r && r.belongsTo(nil) {
+		held = h.removeReceiver(r, false)
 	}
 	h.mu.Unlock()
 	finish(held, outcomeDone)
-	if r != nil {
-		h.place(r)
-	}
 }
 
-// Unlearn says that a connection of another node is closed or deleted.
-func (h *Hub) Unlearn(id string) {
-	if _, where := h.cluster.Owner(id); where != Here {
-		h.Forget(id)
-	}
-}
-
-// Forget says that a connection will not be attached here: what was held for it is refused. One that is attached stays.
+// Forget says that a connection will not be attached here: what was held for it is refused. Clients that are attached stay.
 func (h *Hub) Forget(id string) {
 	var held []*relay
 	h.mu.Lock()
-	switch r := h.receivers[id]; {
-	case r == nil && !h.hasEndpoint(id):
-		h.declare(id, nil)
-	case r != nil && r.belongsTo(nil):
-		h.declare(id, nil)
-		held = h.removeReceiver(r, false)
+	for index := range h.reach(id, 1) {
+		if r := h.receivers[client.Identity(id, index)]; r != nil && r.belongsTo(nil) {
+			held = append(held, h.removeReceiver(r, false)...)
+		}
 	}
+	h.undeclare(id)
 	h.mu.Unlock()
 	finish(held, outcomeDone)
 }
@@ -275,7 +287,7 @@ func (h *Hub) detach(e *Endpoint) {
 	h.mu.Lock()
 	if _, attached := h.endpoints[e]; attached {
 		delete(h.endpoints, e)
-		if r := e.receiver; r != nil && h.receivers[e.id] == r {
+		if r := e.receiver; r != nil && h.receivers[e.client] == r {
 			if e.moves() {
 				r.expect(e, true)
 				moved = r
@@ -283,9 +295,7 @@ func (h *Hub) detach(e *Endpoint) {
 				held = h.removeReceiver(r, false)
 			}
 		}
-		if h.receivers[e.id] == nil && !h.hasEndpoint(e.id) {
-			h.declare(e.id, nil)
-		}
+		h.undeclare(e.id)
 	}
 	h.mu.Unlock()
 	finish(held, outcomeDone)
@@ -321,16 +331,32 @@ func (h *Hub) deadlines(s *Signal) {
 }
 
 // addReceiver makes a receiver that holds. h.mu is held.
-func (h *Hub) addReceiver(id string) *receiver {
-	r := &receiver{id: id, hub: h}
-	h.receivers[id] = r
+func (h *Hub) addReceiver(connection string, index int) *receiver {
+	r := &receiver{id: client.Identity(connection, index), connection: connection, index: index, hub: h}
+	h.receivers[r.id] = r
+	if index > 0 {
+		h.further[connection]++
+	}
 	return r
+}
+
+// reach is how many clients of a connection have to be looked at: so many, or all that there can be. h.mu is held.
+func (h *Hub) reach(id string, clients int) int {
+	if h.further[id] > 0 {
+		return client.MaxClients
+	}
+	return max(clients, 1)
 }
 
 // removeReceiver takes r out of the routing and returns what it holds, for finish. h.mu is held.
 func (h *Hub) removeReceiver(r *receiver, leaving bool) []*relay {
 	h.subscribe(r, interest{})
 	delete(h.receivers, r.id)
+	if r.index > 0 {
+		if h.further[r.connection]--; h.further[r.connection] == 0 {
+			delete(h.further, r.connection)
+		}
+	}
 	return r.close(leaving)
 }
 
@@ -340,6 +366,7 @@ func (h *Hub) subscribe(r *receiver, wanted interest) {
 	before := r.interest.subscriptions()
 	r.interest = wanted
 	r.mu.Unlock()
+	r.of.Store(int32(wanted.clients()))
 	after := wanted.subscriptions()
 	for sub := range after {
 		if _, had := before[sub]; !had {
@@ -381,6 +408,13 @@ func (h *Hub) declare(id string, labels []string) {
 		for _, label := range labels {
 			h.labels[label] = id
 		}
+	}
+}
+
+// undeclare forgets the labels of a connection of which no client is known. h.mu is held.
+func (h *Hub) undeclare(id string) {
+	if h.receivers[id] == nil && h.further[id] == 0 && !h.hasEndpoint(id) {
+		h.declare(id, nil)
 	}
 }
 

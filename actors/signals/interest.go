@@ -3,6 +3,7 @@ package signals
 import (
 	"encoding/json"
 
+	"hawser/actors/client"
 	"hawser/messages"
 	"hawser/messages/placeholder"
 	"hawser/messages/protocol"
@@ -14,6 +15,16 @@ type interest struct {
 	Targets []targetInterest `json:"targets,omitempty"`
 	// Labels are the acknowledgement labels that the connection declares or issues.
 	Labels []string `json:"labels,omitempty"`
+	// Clients is the clientCount of the connection; absent: 1.
+	Clients int `json:"clients,omitempty"`
+}
+
+// clients is the number of receivers that the connection has.
+func (i interest) clients() int {
+	if len(i.Targets) == 0 {
+		return 0
+	}
+	return min(max(i.Clients, 1), client.MaxClients)
 }
 
 type targetInterest struct {
@@ -23,10 +34,10 @@ type targetInterest struct {
 }
 
 // Interest renders what the targets of c take and which acknowledgements come from it, for persistence.IndexRow.Interest;
-// nil when no signal concerns it.
+// nil when no signal concerns it and it has one client.
 func Interest(c *messages.Connection) json.RawMessage {
 	i := interestOf(c)
-	if len(i.Targets) == 0 && len(i.Labels) == 0 {
+	if len(i.Targets) == 0 && len(i.Labels) == 0 && i.Clients <= 1 { // the nodes of the others look for more clients in the index
 		return nil
 	}
 	b, err := json.Marshal(i)
@@ -38,6 +49,9 @@ func Interest(c *messages.Connection) json.RawMessage {
 
 func interestOf(c *messages.Connection) interest {
 	i := interest{Labels: declaredLabels(c)}
+	if c.ClientCount > 1 {
+		i.Clients = c.ClientCount
+	}
 	for _, t := range c.Targets {
 		target := targetInterest{Subjects: t.AuthorizationContext}
 		all := false

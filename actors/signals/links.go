@@ -439,6 +439,10 @@ func (h *Hub) wakeSources(l *link) {
 func (h *Hub) place(r *receiver) {
 	h.links.placing.Lock()
 	defer h.links.placing.Unlock()
+	if r.index > 0 && r.index >= h.running(r.of.Load()) {
+		h.passOn(r)
+		return
+	}
 	peer, where := h.cluster.Owner(r.id)
 	if where == Elsewhere {
 		if !r.place(h.links.linkTo(peer)) {

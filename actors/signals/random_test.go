@@ -109,10 +109,10 @@ func live(n *node, c *messages.Connection, rng *rand.Rand, stop chan struct{}) {
 	}
 	for going := true; going; {
 		if rng.IntN(2) == 0 {
-			n.hub.Expect([]persistence.IndexRow{row})
+			n.hub.Expect(0, []persistence.IndexRow{row})
 			going = idle()
 		}
-		e, err := n.hub.Attach(c, n.registry.Connection(c.ID, string(c.Type)))
+		e, err := n.hub.Attach(c, 0, n.registry.Connection(c.ID, string(c.Type)))
 		if err != nil {
 			n.t.Error(err)
 			return

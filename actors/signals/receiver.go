@@ -9,11 +9,15 @@ import (
 	"hawser/actors/monitor"
 )
 
-// receiver is the target side of one connection: it takes relays for the client that is there, or passes them to the node
-// where it is, holds them for one that is expected, and bounds how many are without outcome.
+// receiver is the target side of one client of a connection: it takes relays for the client that is there, or passes them to
+// the node where it is, holds them for one that is expected, and bounds how many are without outcome.
 type receiver struct {
-	id  string
-	hub *Hub
+	id         string // client.Identity of connection and index
+	connection string
+	index      int
+	hub        *Hub
+	// of is the clientCount of the connection: signals are spread over so many receivers.
+	of atomic.Int32
 	// onWay counts relays that are on a link, without outcome.
 	onWay atomic.Int32
 
@@ -171,6 +175,39 @@ func (r *receiver) wakeNext() {
 		default:
 		}
 	}
+}
+
+// adopt takes over a relay of another client of the connection, behind what is here; the window is the other one's.
+func (r *receiver) adopt(rl *relay) {
+	r.mu.Lock()
+	if r.state >= down {
+		r.mu.Unlock()
+		rl.finish(outcomeDone)
+		return
+	}
+	r.seq++
+	rl.seq = r.seq
+	if r.state == connected {
+		c := r.carrier()
+		r.mu.Unlock()
+		c.deliver(rl)
+	} else {
+		r.held = append(r.held, rl)
+		r.mu.Unlock()
+	}
+	rl.wait()
+}
+
+// surrender gives up what is held for a client that does not run any more; nothing if it is here or on its way.
+func (r *receiver) surrender() []*relay {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.endpoint != nil || r.state != holding {
+		return nil
+	}
+	held := r.held
+	r.held = nil
+	return held
 }
 
 // release gives a relay's slot back.

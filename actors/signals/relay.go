@@ -20,6 +20,7 @@ type relay struct {
 	timer    timer
 	finished atomic.Bool
 	arrival  *arrival // of a relay that came from another node: where its outcome goes
+	parent   *relay   // of one that took over from a client which does not run any more: whose outcome this is
 
 	// What follows belongs to the delivery that runs; a relay that is held is not being delivered.
 	endpoint *Endpoint
@@ -63,6 +64,10 @@ func (rl *relay) finish(o outcome) {
 	rl.receiver.hub.timers.stop(&rl.timer)
 	if rl.arrival != nil { // its window is at the other node
 		rl.arrival.finish(o)
+		return
+	}
+	if rl.parent != nil { // which has a slot in a window and a part in a collector
+		rl.parent.finish(o)
 		return
 	}
 	rl.receiver.release()

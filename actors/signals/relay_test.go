@@ -108,15 +108,15 @@ func TestHeldUntilFirstAttempt(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				n := newNode(t, Options{})
 				defer n.hub.Close()
-				n.hub.Expect([]persistence.IndexRow{row, {ID: "nothing"}, {ID: "broken", Interest: []byte("7")}})
+				n.hub.Expect(0, []persistence.IndexRow{row, {ID: "nothing"}, {ID: "broken", Interest: []byte("7")}})
 				from := n.open(connection("from", withSource()))
 				var held []*message
 				held = append(held, from.consume(liveEvent(1)), from.consume(liveEvent(2)))
 				from.consume(envelope("other/x/things/live/events/modified", "/", "{}")).want(client.Settle) // another namespace
 				from.consume(liveMessage("response-required", "false")).want(client.Settle)                  // another kind
 				p := n.attach(to)
-				n.hub.Expect([]persistence.IndexRow{row}) // too late: no effect
-				n.hub.Forget("to")                        // likewise
+				n.hub.Expect(0, []persistence.IndexRow{row}) // too late: no effect
+				n.hub.Forget("to")                           // likewise
 				held = append(held, from.consume(liveEvent(3)))
 				pass(30 * time.Second)
 				for _, m := range held {
@@ -158,7 +158,7 @@ func TestHoldTime(t *testing.T) {
 				var to *peer
 				switch row.state {
 				case "expected":
-					n.hub.Expect([]persistence.IndexRow{{ID: "to", Interest: Interest(c)}})
+					n.hub.Expect(0, []persistence.IndexRow{{ID: "to", Interest: Interest(c)}})
 				case "attached":
 					to = n.attach(c)
 				case "slow":
@@ -356,7 +356,7 @@ func TestLeave(t *testing.T) {
 		n := newNode(t, Options{})
 		defer n.hub.Close()
 		from := n.open(connection("from", withSource()))
-		n.hub.Expect([]persistence.IndexRow{{ID: "expected", Interest: Interest(connection("expected", withTarget()))}})
+		n.hub.Expect(0, []persistence.IndexRow{{ID: "expected", Interest: Interest(connection("expected", withTarget()))}})
 		held := from.consume(liveEvent(0))
 		to := n.open(connection("to", withTarget()))
 		to.broker.set(func(b *broker) { b.slow = true })

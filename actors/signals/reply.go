@@ -64,7 +64,7 @@ func (to *sender) send(env *protocol.Envelope, class responseClass, subjects []s
 		mappers = []string{to.mapper}
 	}
 	ctx := mapping.Context{ConnectionID: e.id, Subjects: subjects, Now: now}
-	for _, result := range e.mappers.Outbound(mappers, ctx, env) {
+	for _, result := range e.mapOutbound(mappers, ctx, env) {
 		switch {
 		case result.Err != nil:
 			tr.note(e.responses, monitor.Other, false, result.Err.Error())

@@ -93,7 +93,7 @@ func (r standalone) weaklyAcknowledge(s *Signal, relayedTo []*receiver) {
 
 func containsID(receivers []*receiver, id string) bool {
 	for _, r := range receivers {
-		if r.id == id {
+		if r.connection == id {
 			return true
 		}
 	}
@@ -135,7 +135,7 @@ func (h *Hub) relay(s *Signal) []*receiver {
 var everyoneReads = []string{""}
 
 func (h *Hub) relayTo(r *receiver, s *Signal, reached []*receiver) []*receiver {
-	if r.id == s.Origin { // a connection never sees what it caused (O-2)
+	if r.connection == s.Origin || !r.chosen(s.EntityID) { // a connection never sees what it caused (O-2)
 		return reached
 	}
 	for _, before := range reached {

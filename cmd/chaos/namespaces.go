@@ -17,13 +17,14 @@ import (
 
 // namespaces gives each node a network namespace with three interfaces, each on a bridge of its own: c (common: HTTP,
 // metrics, broker), d (database), p (peers). A cut takes the node's port off the bridge: what is sent is gone, nobody is
-// told, and the node keeps its addresses and routes, as when a switch fails.
+// told, and the node keeps its addresses and routes, as when a switch fails. The way to one peer is cut by a route to nowhere.
 type namespaces struct {
 	prefix string // of all interfaces and namespaces: hwc<pid>
 	net    int    // second octet: 10.<net>.{0,1,2}.0/24 for c, d, p
 
 	mu    sync.Mutex
 	nodes map[int]bool
+	mute  map[int]bool // cut from one peer
 }
 
 const linkLetters = "cdp"
@@ -31,7 +32,7 @@ const linkLetters = "cdp"
 // newNamespaces makes the bridges. It first removes what a killed predecessor left.
 func newNamespaces(ctx context.Context) (*namespaces, error) {
 	removeStale()
-	n := &namespaces{prefix: fmt.Sprintf("hwc%d", os.Getpid()), net: freeNet(), nodes: map[int]bool{}}
+	n := &namespaces{prefix: fmt.Sprintf("hwc%d", os.Getpid()), net: freeNet(), nodes: map[int]bool{}, mute: map[int]bool{}}
 	if n.net == 0 {
 		return nil, errors.New("no free network among 10.200.0.0/14 … 10.250.0.0/14")
 	}
@@ -113,7 +114,21 @@ func (n *namespaces) cut(index int, l links) error {
 			return err
 		}
 	}
-	return nil
+	command := "del"
+	if l&toOnePeer != 0 {
+		command = "add"
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mute[index] == (l&toOnePeer != 0) {
+		return nil
+	}
+	n.mute[index] = !n.mute[index]
+	peer := 1
+	if index == peer {
+		peer = 2
+	}
+	return ip(ctx, "-n", n.namespace(index), "route", command, "blackhole", fmt.Sprintf("10.%d.2.%d/32", n.net, 10+peer))
 }
 
 func (n *namespaces) index(remote netip.AddrPort) int {

@@ -16,6 +16,7 @@ type links uint8
 const (
 	toPostgres links = 1 << iota
 	toPeers
+	toOnePeer // one direction only: from the node to one of the others
 )
 
 func (l links) String() string {
@@ -24,6 +25,8 @@ func (l links) String() string {
 		return "PostgreSQL"
 	case toPeers:
 		return "peers"
+	case toOnePeer:
+		return "one peer"
 	case toPostgres | toPeers:
 		return "PostgreSQL and peers"
 	}

@@ -172,14 +172,14 @@ func TestNamespacesCut(t *testing.T) {
 			t.Errorf("node %d to node %d: %s", index, other, got)
 		}
 	}
-	for _, l := range []links{0, toPostgres, toPeers, toPostgres | toPeers, 0} {
+	for _, l := range []links{0, toPostgres, toPeers, toOnePeer, toPostgres | toPeers, 0} {
 		if err := n.cut(1, l); err != nil {
 			t.Fatal(err)
 		}
 		t.Run(fmt.Sprintf("cut from %s", l), func(t *testing.T) {
 			up(1, database, l&toPostgres == 0)
-			peer(1, 2, l&toPeers == 0)
-			peer(2, 1, l&toPeers == 0)
+			peer(1, 2, l&(toPeers|toOnePeer) == 0)
+			peer(2, 1, l&(toPeers|toOnePeer) == 0)
 			up(1, shared, true)
 			up(2, database, true)
 		})

@@ -29,7 +29,7 @@ func newProxies() *proxies {
 
 func (p *proxies) name() string { return "proxies" }
 
-func (p *proxies) cuts(links) bool { return true }
+func (p *proxies) cuts(l links) bool { return l&toOnePeer == 0 }
 
 func (p *proxies) place(index int, postgres string) (place, error) {
 	at, err := p.loopback.place(index, postgres)

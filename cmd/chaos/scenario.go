@@ -51,6 +51,7 @@ var scenarios = []scenario{
 	{name: "pg-outage", title: "PostgreSQL crashed, away for 15 s", database: true, run: databaseOutage},
 	{name: "cut-postgres", title: "a node cut from PostgreSQL, not from its peers", cuts: toPostgres, short: true, budget: unproved, run: cut(toPostgres)},
 	{name: "cut-peers", title: "a node cut from its peers, not from PostgreSQL", cuts: toPeers, nodes: 2, budget: unproved, run: cut(toPeers)},
+	{name: "cut-one-way", title: "a node cut from one of its peers, in one direction", cuts: toOnePeer, nodes: 2, budget: unproved, run: cutOneWay},
 	{name: "cut-both", title: "a node cut from PostgreSQL and its peers", cuts: toPostgres | toPeers, nodes: 2, budget: unproved, run: cut(toPostgres | toPeers)},
 	{name: "steal", title: "shards stolen by SQL", nodes: 2, run: steal},
 }
@@ -206,6 +207,33 @@ func cut(l links) func(context.Context, *round) error {
 		r.measure(ctx, t0, ids, v)
 		return errors.Join(r.hold(ctx, r.lab.opts.cut), v.heal())
 	}
+}
+
+// cutOneWay measures the connections of whichever node steps aside: that is not for this program to say.
+func cutOneWay(ctx context.Context, r *round) error {
+	at := map[*node][]string{}
+	for _, n := range r.lab.members() {
+		at[n] = r.at(n)
+	}
+	v := r.victim()
+	t0 := time.Now()
+	if err := v.cut(toOnePeer); err != nil {
+		return err
+	}
+	err := eventually(ctx, r.lab.opts.watch(), "a node steps aside", func() error {
+		for n := range at {
+			if !n.answering() {
+				r.result.Victim = n.name
+				r.measure(ctx, t0, at[n], n)
+				return nil
+			}
+		}
+		return errors.New("all are ready")
+	})
+	if err == nil {
+		err = r.hold(ctx, time.Until(t0.Add(r.lab.opts.cut)))
+	}
+	return errors.Join(err, v.heal())
 }
 
 // steal gives half of a member's shards to another by hand. Nobody is notified: the owner learns of it by its next look or by

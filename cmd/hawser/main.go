@@ -48,6 +48,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	defer reserveHeap(int64(loaded.Config.HeapReserve)).Close()
 	log, levels := newLog(os.Stderr, &loaded.Config)
 	n, err := startNode(ctx, &loaded.Config, log, levels)
 	if err != nil {

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -25,10 +28,12 @@ import (
 	"hawser/gateway"
 	"hawser/gateway/connections"
 	"hawser/gateway/devops"
+	"hawser/gateway/oidc"
 	"hawser/gateway/status"
 	"hawser/messages"
 	"hawser/persistence"
 	"hawser/persistence/encryption"
+	"hawser/persistence/sqlite"
 )
 
 // node is one running Hawser: listeners, store, actors. `serve` and `demo` start the same.
@@ -39,13 +44,16 @@ type node struct {
 	levels   *devops.Levels
 	logs     *monitor.Publisher // nil unless connection logs are published
 	metrics  prometheus.Registerer
+	folder   *sqlite.Lock      // the hold of the data folder, nil if there is none
 	store    persistence.Store // nil until it is open
 	registry *prometheus.Registry
+	keys     *encryption.Keys
 	// unwatchKeys ends the watch over the key files; nil until it runs.
 	unwatchKeys func()
 	servers     struct{ api, management, metrics *gateway.Server } // metrics nil when switched off
 	rest        *connections.Handler
 	devops      *devops.Handler
+	tokens      *oidc.Verifier
 	readable    atomic.Pointer[persistence.Store] // the store once it is open, for the health check
 }
 
@@ -101,6 +109,15 @@ func (c *core) Ask(ctx context.Context, target string, cmd messages.Command) (me
 	return n.Ask(ctx, target, cmd)
 }
 
+// Connections implements gateway.Reader.
+func (c *core) Connections(ctx context.Context, ids []string, fields *messages.FieldSelector) iter.Seq2[json.RawMessage, error] {
+	n := c.node.Load()
+	if n == nil {
+		return func(yield func(json.RawMessage, error) bool) { yield(nil, messages.ErrNoLease) }
+	}
+	return n.Connections(ctx, ids, fields)
+}
+
 // Ready implements status.Probe.
 func (c *core) Ready() error {
 	n := c.node.Load()
@@ -111,6 +128,8 @@ func (c *core) Ready() error {
 		return errors.New("the node is starting")
 	case !n.Ready():
 		return errors.New("the node holds no lease")
+	case n.Isolated():
+		return errors.New("the node and its peers do not reach each other, so it stands aside")
 	case len(n.Members()) == 0:
 		return errors.New("the node has not seen itself among the members yet")
 	}
@@ -120,13 +139,15 @@ func (c *core) Ready() error {
 // role is the one role of every member.
 const role = "connectivity"
 
-// Cluster implements status.Probe. The member that joined first is leader and oldest.
+// Cluster implements status.Probe. The member that joined first is leader and oldest; who does not answer this node is not
+// among the members but among the unreachable.
 func (c *core) Cluster() status.Cluster {
 	view := status.Cluster{SelfNode: c.self}
 	n := c.node.Load()
 	if n == nil {
 		return view
 	}
+	unreachable := n.Unreachable()
 	for _, m := range n.Members() {
 		member := status.Member{Node: m.Address, NodeUID: string(m.ID), Status: "Up", Roles: []string{role}, Instance: m.Instance}
 		if member.Node == "" {
@@ -134,6 +155,10 @@ func (c *core) Cluster() status.Cluster {
 		}
 		if m.Draining {
 			member.Status = "Leaving"
+		}
+		if slices.Contains(unreachable, m.ID) {
+			view.Unreachable = append(view.Unreachable, member)
+			continue
 		}
 		view.Members = append(view.Members, member)
 	}
@@ -147,32 +172,39 @@ func (c *core) Cluster() status.Cluster {
 // startNode opens the listeners, then the store, then the actors. Its error is one line for the operator; nothing is left
 // open then.
 func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *devops.Levels) (_ *node, err error) {
-	n := &node{config: c, log: log, levels: levels, core: core{self: cmp.Or(c.Cluster.Advertised, string(c.Cluster.Address)), instance: c.Instance}}
+	n := &node{config: c, levels: levels, core: core{self: cmp.Or(c.Cluster.Advertised, string(c.Cluster.Address)), instance: c.Instance}}
+	log = withInstance(log, n.core.Instance)
+	n.log = log
 	n.registry, n.metrics = newRegistry(c.Metrics.Prefix)
 	defer func() {
 		if err != nil {
 			n.stop()
 		}
 	}()
-	keys, err := encryptionKeys(c, log)
-	if err != nil {
+	if n.keys, err = encryptionKeys(c, log); err != nil {
 		return nil, err
 	}
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
+	if n.folder, err = holdFolder(c, log); err != nil {
+		return nil, err
+	}
 	observed := newStoreMetrics()
 	n.metrics.MustRegister(observed.took, observed.rows)
-	if n.store, err = openStore(ctx, c, log, observed.observe); err != nil {
+	if n.store, err = openStore(ctx, c, n.folder, log, observed.observe); err != nil {
 		return nil, err
 	}
 	n.readable.Store(&n.store)
-	options, err := nodeOptions(c, n.store, keys, log)
+	options, err := nodeOptions(c, n.store, n.keys, log)
 	if err != nil {
 		return nil, err
 	}
-	n.watchKeys(keys)
+	n.watchKeys()
 	options.NodeTargets = n.core.targets
+	if options.Cluster != nil && n.folder != nil && n.folder.Local() {
+		options.Cluster.Lock = n.folder
+	}
 	if c.Publisher.Enabled {
 		n.logs = monitor.NewPublisher(publisherOptions(c, n.core.Instance, log))
 		n.metrics.MustRegister(n.logs)
@@ -193,14 +225,14 @@ func startNode(ctx context.Context, c *config.Config, log *slog.Logger, levels *
 }
 
 // watchKeys reloads the keys when their files change, or on SIGHUP (decision D29), until the node stops.
-func (n *node) watchKeys(keys *encryption.Keys) {
+func (n *node) watchKeys() {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		keys.Watch(ctx, reload)
+		n.keys.Watch(ctx, reload)
 	}()
 	n.unwatchKeys = func() {
 		signal.Stop(reload)
@@ -240,31 +272,27 @@ func (n *node) listen() error {
 		n.servers.metrics = gateway.Serve(metrics, status.Metrics(n.registry, n.log), gateway.Limits{Answer: 30 * time.Second}, n.log)
 	}
 	n.servers.management = gateway.Serve(management, status.Management(&n.core), gateway.Limits{Answer: 10 * time.Second}, n.log)
-	n.servers.api = gateway.Serve(api, n.api(), gateway.Limits{Idle: c.HTTP.IdleTimeout, Answer: c.HTTP.RequestTimeout + 15*time.Second}, n.log)
+	n.servers.api = gateway.Serve(api, n.api(), gateway.Limits{Connections: c.HTTP.MaxConnections, Idle: c.HTTP.IdleTimeout, Answer: c.HTTP.RequestTimeout + 15*time.Second}, n.log)
 	return nil
 }
 
 // api is the handler of the API's address.
 func (n *node) api() http.Handler {
 	c := n.config
-	var operators, observers *gateway.Realm
-	if c.DevOps.Secured {
-		operators = gateway.NewRealm(gateway.RealmDevOps, c.DevOps.Password.Reveal())
-		if c.DevOps.StatusSecured {
-			observers = gateway.NewRealm(gateway.RealmStatus, c.DevOps.Password.Reveal(), c.DevOps.StatusPassword.Reveal())
-		}
-	}
+	operators, observers := n.realms()
 	n.devops = devops.NewHandler(devops.Options{
 		Asker: &n.core, Nodes: &n.core, Targets: selections,
-		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, Log: named(n.log, "hawser/gateway/devops"),
+		RequestTimeout: c.HTTP.RequestTimeout, MaxTimeout: c.HTTP.MaxTimeout, QueryHeaders: c.HTTP.QueryHeaders, Log: named(n.log, "hawser/gateway/devops"),
 	})
 	n.rest = connections.NewHandler(connections.Options{
-		Asker: &n.core, Realm: operators, MediaTypes: c.HTTP.MediaTypes, RequestTimeout: min(c.HTTP.RequestTimeout, c.HTTP.DefaultTimeout),
-		MaxTimeout: c.HTTP.MaxTimeout, ErrorWindow: c.HTTP.ErrorWindow, RetrieveLimit: c.HTTP.RetrieveLimit, Log: n.log,
+		Asker: &n.core, Reader: &n.core, Realm: operators, MediaTypes: c.HTTP.MediaTypes, RequestTimeout: min(c.HTTP.RequestTimeout, c.HTTP.DefaultTimeout),
+		MaxTimeout: c.HTTP.MaxTimeout, ErrorWindow: c.HTTP.ErrorWindow, RetrieveLimit: c.HTTP.RetrieveLimit, QueryHeaders: c.HTTP.QueryHeaders, Log: n.log,
 	})
-	views := status.NewViews(status.Options{
-		Info: n.info(), Probe: &n.core, Persistence: n.checkStore, Timeout: c.Health.Timeout, CacheHealth: c.Health.CacheTimeout,
-	})
+	checks := status.Options{Info: n.info(), Instance: n.core.Instance, Probe: &n.core, Timeout: c.Health.Timeout, CacheHealth: c.Health.CacheTimeout, AnyRoles: !c.Health.RolesEnabled}
+	if c.Health.Enabled {
+		checks.Persistence = n.checkStore
+	}
+	views := status.NewViews(checks)
 	n.core.targets = n.nodeTargets(views)
 	front := gateway.Front{
 		CORS: c.HTTP.CORS, ForceHTTPS: c.HTTP.ForceHTTPS, RedirectToHTTPS: c.HTTP.RedirectHTTPS, ProtocolHeaders: c.HTTP.ProtocolHeaders,
@@ -276,7 +304,32 @@ func (n *node) api() http.Handler {
 		gateway.Route{Segment: "health", Handler: views.Health()},
 		gateway.Route{Segment: "status", Handler: views.Status()},
 		gateway.Route{Segment: "overall", Realm: observers, Handler: views.Overall()},
+		gateway.Route{Segment: "stats", Handler: status.Stats(operators)},
 	))
+}
+
+// realms are who may use /devops and /api/2/connections, and who may see /overall (contract http-api.md 2).
+func (n *node) realms() (operators, observers *gateway.Realm) {
+	c := &n.config.DevOps
+	if !c.Secured {
+		return nil, nil
+	}
+	log := named(n.log, "hawser/gateway")
+	n.tokens = oidc.New(oidc.Options{
+		Issuers: c.Issuers(), Protocol: c.OAuth.Protocol, Skew: c.OAuth.Skew, KeysFor: c.OAuth.KeysFor, RetryAfter: c.OAuth.RetryAfter,
+		Timeout: c.OAuth.Timeout, Log: log,
+	})
+	if operators = gateway.NewRealm(gateway.RealmDevOps, c.Password.Reveal()); c.Method == config.MethodOAuth2 {
+		operators = gateway.NewTokenRealm(n.tokens, c.Subjects, log)
+	}
+	switch {
+	case !c.StatusSecured:
+	case c.StatusMethod == config.MethodOAuth2:
+		observers = gateway.NewTokenRealm(n.tokens, c.StatusSubjects, log)
+	default:
+		observers = gateway.NewRealm(gateway.RealmStatus, c.Password.Reveal(), c.StatusPassword.Reveal())
+	}
+	return operators, observers
 }
 
 // selections are what an envelope can name (contract piggyback.md 2.1).
@@ -299,7 +352,11 @@ func (n *node) nodeTargets(views *status.Views) map[string]actors.NodeTarget {
 			if c.Type != messages.RetrieveConfig {
 				return messages.Reply{}, messages.ErrNotTaken
 			}
-			document := n.config.Document(config.Process{Service: role, Instance: n.core.Instance(), Args: os.Args, Environ: os.Environ()})
+			held := n.keys.Ring().Fingerprints()
+			document := n.config.Document(config.Process{
+				Service: role, Instance: n.core.Instance(), Args: os.Args, Environ: os.Environ(),
+				Fingerprints: map[string]string{"connection.encryption.symmetrical-key": held.Key, "connection.encryption.old-symmetrical-key": held.Old},
+			})
 			return messages.ConfigReply(c.Type, document, c.ConfigPath()), nil
 		},
 		messages.TargetLogging: func(ctx context.Context, c messages.Command) (messages.Reply, error) {
@@ -325,7 +382,7 @@ func (n *node) checkStore(ctx context.Context) error {
 func (n *node) info() status.Info {
 	host, _ := os.Hostname() // shown if there is one
 	return status.Info{
-		Service: role, Version: version(), Built: built(), Hostname: host, LocalAddress: n.core.self, Instance: n.config.Instance,
+		Service: role, Version: version(), Built: built(), Hostname: host, LocalAddress: n.core.self,
 		Processors: runtime.GOMAXPROCS(0), Memory: memory(),
 	}
 }
@@ -364,6 +421,9 @@ func (n *node) stop() {
 		}
 		n.rest.Wait()
 		n.devops.Wait()
+		if n.tokens != nil {
+			n.tokens.Close()
+		}
 	}
 	if running != nil {
 		running.Stop()
@@ -376,6 +436,11 @@ func (n *node) stop() {
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	if n.folder != nil {
+		if err := n.folder.Release(); err != nil {
 			problems = append(problems, err.Error())
 		}
 	}

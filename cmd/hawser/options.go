@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"hawser/actors/cleanup"
 	"hawser/actors/client"
 	"hawser/actors/client/mqtt"
+	"hawser/actors/client/mqtt5"
+	"hawser/actors/client/mqttbinding"
 	"hawser/actors/connection"
 	"hawser/actors/monitor"
 	"hawser/actors/signals"
@@ -39,7 +40,9 @@ func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Key
 	limits := mapping.DefaultLimits
 	limits.MaxInbound, limits.MaxOutbound = c.Mapping.InboundMessages, c.Mapping.OutboundMessages
 	limits.MaxHeaderBytes, limits.MaxSubjects, limits.MaxMessageBytes = int(c.Limits.HeadersSize), c.Limits.Subjects, int(c.Limits.MessageSize)
+	limits.MaxScriptCharacters = c.Mapping.MaxScript
 	rules := validation.Rules{
+		RequestTimeout: c.Connection.HTTPPush.RequestTimeout, InsecureTokenEndpoints: !c.Connection.HTTPPush.EnforceHTTPS, HMACAlgorithms: c.Connection.HTTPPush.HMACAlgorithms,
 		MaxSources: c.Connection.MaxSources, MaxTargets: c.Connection.MaxTargets,
 		MaxSourceMappers: c.Mapping.SourceMappers, MaxTargetMappers: c.Mapping.TargetMappers, Mapping: limits,
 		Host: func(host string) error {
@@ -55,14 +58,15 @@ func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Key
 	return actors.Options{
 		Cluster: cluster, Store: store, Exclusive: c.Postgres.URL.Empty(), Instance: c.Instance, Shards: c.Cluster.Shards, TTL: c.Cluster.LeaseTTL,
 		Transports: map[messages.ConnectionType]client.Factory{
-			messages.TypeMQTT: mqtt.Factory(mqtt.Config{
-				CleanSession: c.Connection.MQTT.CleanSession, SeparatePublisherClient: c.Connection.MQTT.SeparatePublisher,
-				ReconnectForRedelivery: c.Connection.MQTT.Redeliver, ReconnectForRedeliveryDelay: c.Connection.MQTT.RedeliverDelay,
-				MaxQueueSize: c.Connection.MQTT.MaxQueue, Log: named(log, "hawser/actors/client/mqtt"),
+			messages.TypeMQTT: mqtt.Factory(mqttDefaults(c, named(log, "hawser/actors/client/mqtt"))),
+			messages.TypeMQTT5: mqtt5.Factory(mqtt5.Config{
+				Config:        mqttDefaults(c, named(log, "hawser/actors/client/mqtt5")),
+				SessionExpiry: c.Connection.MQTT.SessionExpiry, ReceiveMaximum: c.Connection.MQTT.ReceiveMaximum, OmitHeaders: !c.Features.KnownMQTTHeaders,
 			}),
 		},
 		Rules: connection.Rules{
 			Validate: rules.Validate, SnapshotThreshold: int64(c.Connection.SnapshotEvents), HistoricalHeaders: c.Connection.HistoricalHeader,
+			NoHistory: !c.Features.HistoricalAPIs,
 		},
 		Timings: connection.Timings{
 			LocalAsk: c.Connection.LocalAskTimeout, ClientAsk: c.Connection.ClientAskTimeout, SnapshotInterval: c.Connection.SnapshotInterval,
@@ -94,6 +98,15 @@ func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Key
 		Encryption: actors.EncryptionOptions{Keys: keys, BatchSize: c.Encryption.BatchSize, PerMinute: c.Encryption.PerMinute},
 		Log:        log,
 	}, nil
+}
+
+// mqttDefaults are the keys that both versions of MQTT have.
+func mqttDefaults(c *config.Config, log *slog.Logger) mqttbinding.Config {
+	m := &c.Connection.MQTT
+	return mqttbinding.Config{
+		CleanSession: m.CleanSession, SeparatePublisherClient: m.SeparatePublisher,
+		ReconnectForRedelivery: m.Redeliver, ReconnectForRedeliveryDelay: m.RedeliverDelay, MaxQueueSize: m.MaxQueue, Log: log,
+	}
 }
 
 // encryptionKeys reads and checks the keys (contract encryption.md 1.1).
@@ -130,11 +143,6 @@ func clusterOptions(c *config.Config) (*actors.ClusterOptions, error) {
 		return nil, nil
 	}
 	o := &actors.ClusterOptions{Bind: string(c.Cluster.Address), Advertised: c.Cluster.Advertised}
-	if host, _, err := net.SplitHostPort(o.Bind); err == nil && o.Advertised == "" {
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			return nil, fmt.Errorf("cluster.address %s is no address that other nodes can dial: set cluster.advertised (HAWSER_CLUSTER_ADVERTISED)", o.Bind)
-		}
-	}
 	files := c.Cluster.TLS
 	if files.Cert == "" {
 		return o, nil

@@ -95,12 +95,15 @@ func TestKeysArrive(t *testing.T) {
 	}
 }
 
-// TestLog: each line names the instance, and only lines of the wanted level show.
+// TestLog: each line names the instance that the node is by then, and only lines of the wanted level show.
 func TestLog(t *testing.T) {
 	for level, want := range map[string]int{"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5, "all": 6} {
 		for _, format := range []string{"text", "json"} {
 			var out bytes.Buffer
-			log, _ := newLog(&out, load(t, map[string]string{"log.level": level, "log.format": format, "instance": "i1"}))
+			log, _ := newLog(&out, load(t, map[string]string{"log.level": level, "log.format": format}))
+			instance := "first"
+			log = withInstance(log, func() string { return instance }).With("more", 1)
+			instance = "i1"
 			for _, l := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug, slog.LevelDebug - 4, slog.LevelDebug - 100} {
 				log.Log(context.Background(), l, "line")
 			}

@@ -38,8 +38,10 @@ func (x *exchange) echo() {
 // and with 412 only.
 func (x *exchange) describe(reply messages.Reply, tag bool) {
 	x.echo()
-	if v, ok := reply.Headers[messages.HeaderEntityRevision]; ok {
-		x.w.Header().Set(messages.HeaderEntityRevision, v)
+	for _, name := range []string{messages.HeaderEntityRevision, messages.HeaderHistorical} {
+		if v, ok := reply.Headers[name]; ok {
+			x.w.Header().Set(name, v)
+		}
 	}
 	if v, ok := reply.Headers[messages.HeaderETag]; ok && tag {
 		x.w.Header().Set(messages.HeaderETag, v)

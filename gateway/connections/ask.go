@@ -24,7 +24,7 @@ func (x *exchange) newCommand(members any, headers messages.Headers) (messages.C
 	if err != nil {
 		return messages.Command{}, err
 	}
-	c, err := messages.ParseCommand(text, headers)
+	c, err := messages.ParseValidCommand(text, headers)
 	c.RequestID, c.Received = uuid.NewString(), time.Now()
 	return c, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -249,43 +250,64 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// many is an asker with so many connections of a size.
-func many(t testing.TB, n, size int, each func(i int) (messages.Reply, bool)) (*asker, *atomic.Int64) {
-	var at, most atomic.Int64
+// reader has so many connections of a size. fail, if any, says what reading the i-th ends with; a connection that is not there
+// is errGone.
+type reader struct {
+	t    testing.TB
+	name string
+	fail func(i int) error
+	read atomic.Int64
+}
+
+var errGone = errors.New("gone")
+
+func (r *reader) Connections(ctx context.Context, ids []string, fields *messages.FieldSelector) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for i, id := range ids {
+			var err error
+			if r.fail != nil {
+				err = r.fail(i)
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
+			switch {
+			case errors.Is(err, errGone):
+				continue
+			case err != nil:
+				yield(nil, err)
+				return
+			}
+			r.read.Add(1)
+			conn := connection(r.t, id)
+			conn.Name = &r.name
+			if !yield(conn.Select(fields), nil) {
+				return
+			}
+		}
+	}
+}
+
+// many are the options of a handler that finds n connections of a size.
+func many(t testing.TB, n, size int, fail func(i int) error) Options {
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = fmt.Sprintf("c-%06d", i)
 	}
-	padding := strings.Repeat("x", size)
-	a := &asker{}
-	a.answer = func(ctx context.Context, target string, c messages.Command) (messages.Reply, error) {
-		if target == messages.TargetConnectionIDs {
+	return Options{
+		Asker: &asker{answer: func(context.Context, string, messages.Command) (messages.Reply, error) {
 			return messages.IDsReply(ids), nil
-		}
-		now := at.Add(1)
-		defer at.Add(-1)
-		for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
-		}
-		var i int
-		_, _ = fmt.Sscanf(c.ConnectionID, "c-%d", &i)
-		if each != nil {
-			if reply, mine := each(i); mine {
-				return reply, ctx.Err()
-			}
-		}
-		runtime.Gosched()
-		conn := connection(t, c.ConnectionID)
-		conn.Name = &padding
-		return messages.RetrievedReply(conn, c.SelectedFields), nil
+		}},
+		Reader: &reader{t: t, name: strings.Repeat("x", size), fail: fail}, Log: quiet,
 	}
-	return a, &most
 }
 
-// TestListIsBounded: whatever the size of a list, no more than readAhead connections are asked for or held at one time.
+// TestListIsBounded: whatever the size of a list, only a little more of it is read than the client has taken.
 func TestListIsBounded(t *testing.T) {
 	const n, size = 2_000, 50_000 // 100 MB altogether
-	a, most := many(t, n, size, nil)
-	server := httptest.NewServer(NewHandler(Options{Asker: a, RetrieveLimit: n, Log: quiet}))
+	o := many(t, n, size, nil)
+	o.RetrieveLimit = n
+	server := httptest.NewServer(NewHandler(o))
 	defer server.Close()
 	resp, err := http.Get(server.URL + base)
 	if err != nil {
@@ -302,6 +324,9 @@ func TestListIsBounded(t *testing.T) {
 		if err := d.Decode(&c); err != nil || c.ID != fmt.Sprintf("c-%06d", i) {
 			t.Fatalf("%d: %v %s", i, err, c.ID)
 		}
+		if i == 0 && o.Reader.(*reader).read.Load() > n/2 {
+			t.Error("most of the list was read before the client took any of it")
+		}
 		if i%200 == 0 {
 			runtime.GC()
 			var m runtime.MemStats
@@ -312,42 +337,43 @@ func TestListIsBounded(t *testing.T) {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Fatal(err)
 	}
-	if most.Load() > readAhead+1 {
-		t.Errorf("%d connections were asked for at one time", most.Load())
-	}
-	if bound := uint64(readAhead*size*3 + 20<<20); peak > bound {
+	if bound := uint64(20 * held); peak > bound {
 		t.Errorf("%d MiB in use, want at most %d", peak>>20, bound>>20)
 	}
-	t.Logf("%d MiB in use at most, %d at one time", peak>>20, most.Load())
 }
 
 // TestListWithFailures: what was deleted meanwhile is left out; any other error ends the list, as the answer as long as none
 // has begun, afterwards by cutting it off.
 func TestListWithFailures(t *testing.T) {
-	fail := func(at int, e *messages.Error) func(int) (messages.Reply, bool) {
-		return func(i int) (messages.Reply, bool) { return messages.ErrorReply(e), i == at }
+	fail := func(at int, e error) func(int) error {
+		return func(i int) error {
+			if i != at {
+				return nil
+			}
+			return e
+		}
 	}
 	for name, row := range map[string]struct {
 		n, size int
-		each    func(int) (messages.Reply, bool)
+		fail    func(int) error
 		status  int
 		cut     bool
 		count   int
 	}{
 		"none":                  {0, 1, nil, 200, false, 0},
-		"deleted first":         {3, 1, fail(0, messages.NewConnectionNotFound("c")), 200, false, 2},
-		"deleted last":          {3, 1, fail(2, messages.NewConnectionNotFound("c")), 200, false, 2},
-		"all deleted":           {1, 1, fail(0, messages.NewConnectionNotFound("c")), 200, false, 0},
+		"deleted first":         {3, 1, fail(0, errGone), 200, false, 2},
+		"deleted last":          {3, 1, fail(2, errGone), 200, false, 2},
+		"all deleted":           {1, 1, fail(0, errGone), 200, false, 0},
 		"unavailable":           {100, 1, fail(99, messages.NewConnectionUnavailable("c")), 503, false, 0},
 		"unavailable, later":    {100, 50_000, fail(99, messages.NewConnectionUnavailable("c")), 200, true, 0},
-		"no connection in it":   {3, 1, func(i int) (messages.Reply, bool) { return messages.Reply{Status: 200, Body: []byte(`{}`)}, i == 1 }, 500, false, 0},
+		"lease lost":            {100, 1, fail(50, messages.ErrNoLease), 503, false, 0},
+		"too slow":              {100, 1, fail(50, context.DeadlineExceeded), 408, false, 0},
 		"more than the limit":   {101, 1, nil, 400, false, 0},
 		"as many as the limit":  {100, 1, nil, 200, false, 100},
 		"as large as one chunk": {100, 50_000, nil, 200, false, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, _ := many(t, row.n, row.size, row.each)
-			server := httptest.NewServer(NewHandler(Options{Asker: a, Log: quiet}))
+			server := httptest.NewServer(NewHandler(many(t, row.n, row.size, row.fail)))
 			defer server.Close()
 			resp, err := http.Get(server.URL + base)
 			if err != nil {
@@ -371,21 +397,13 @@ func TestListWithFailures(t *testing.T) {
 // TestListTooSlow: a list that is not complete in time is not taken for complete.
 func TestListTooSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, _ := many(t, 3*readAhead, 1, func(i int) (messages.Reply, bool) {
-			if i >= 2*readAhead {
+		o := many(t, 100, 1, func(i int) error {
+			if i == 50 {
 				time.Sleep(time.Minute)
 			}
-			return messages.Reply{}, false
+			return nil
 		})
-		inner := a.answer
-		a.answer = func(ctx context.Context, target string, c messages.Command) (messages.Reply, error) {
-			reply, err := inner(ctx, target, c)
-			if ctx.Err() != nil {
-				return messages.Reply{}, ctx.Err()
-			}
-			return reply, err
-		}
-		w := serve(Options{Asker: a, RetrieveLimit: 1000}, "GET", base+"?timeout=5s", "")
+		w := serve(o, "GET", base+"?timeout=5s", "")
 		if w.Code != 408 || !strings.Contains(w.Body.String(), "command.timeout") {
 			t.Fatalf("%d %.300s", w.Code, w.Body)
 		}

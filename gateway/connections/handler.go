@@ -12,13 +12,16 @@ import (
 	"hawser/messages"
 )
 
-// Options of a Handler; Asker and Log are required.
+// Options of a Handler; Asker, Reader and Log are required.
 type Options struct {
-	Asker gateway.Asker
-	Realm *gateway.Realm // who may use the connections; nil: everybody
+	Asker  gateway.Asker
+	Reader gateway.Reader // of the connections of a list
+	Realm  *gateway.Realm // who may use the connections; nil: everybody
 	// MediaTypes are accepted for request bodies beside a route's own; a request without Content-Type counts as
 	// application/octet-stream (http.additional-accepted-media-types).
 	MediaTypes []string
+	// QueryHeaders are the query parameters that are headers, too; gateway.QueryHeaders.
+	QueryHeaders []string
 	// RequestTimeout is the wait for an answer without a header timeout, MaxTimeout the largest one that may be asked for;
 	// 60s each.
 	RequestTimeout, MaxTimeout time.Duration
@@ -37,6 +40,9 @@ func (o Options) withDefaults() Options {
 		if *f.d <= 0 {
 			*f.d = f.v
 		}
+	}
+	if o.QueryHeaders == nil {
+		o.QueryHeaders = gateway.QueryHeaders
 	}
 	if o.RetrieveLimit <= 0 {
 		o.RetrieveLimit = 100
@@ -80,7 +86,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := &exchange{w: w, r: r, query: r.URL.Query()}
 	var failure *messages.Error
-	if x.headers, failure = commandHeaders(r, x.query); failure != nil {
+	if x.headers, failure = commandHeaders(r, x.query, h.QueryHeaders); failure != nil {
 		gateway.WriteError(w, failure)
 		return
 	}

@@ -8,22 +8,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
-
-	"github.com/google/uuid"
 
 	"hawser/gateway"
 	"hawser/messages"
 )
 
-const (
-	// readAhead is how many connections of a list are asked for at one time. What is held of a list is bounded by it, and
-	// connections that are at rest are read from the store that many at a time: at 64 a list of them costs a third more.
-	readAhead = 256
-	// held is how much of a list is held back before the answer begins: as long as it has not, an error can still be told.
-	held = 1 << 20
-)
+// held is how much of a list is held back before the answer begins: as long as it has not, an error can still be told.
+const held = 1 << 20
 
 // list is GET /api/2/connections: ids, or whole connections, or projections of them (http-api.md 5.1).
 func (h *Handler) list(x *exchange) {
@@ -32,7 +23,7 @@ func (h *Handler) list(x *exchange) {
 		x.failWith(err)
 		return
 	}
-	fields, selector, err := x.fields()
+	_, selector, err := x.fields()
 	if err != nil {
 		x.failWith(err)
 		return
@@ -60,7 +51,7 @@ func (h *Handler) list(x *exchange) {
 		case len(all) > h.RetrieveLimit:
 			x.fail(messages.NewAmountIllegal(h.RetrieveLimit))
 		default:
-			h.listAll(x, all, fields, ids.Received)
+			h.listAll(x, ids, all, selector)
 		}
 	})
 }
@@ -79,73 +70,24 @@ func (x *exchange) listHeaders() messages.Headers {
 	return headers
 }
 
-// listAll retrieves the connections, several at a time, and writes them in the order of ids. One that was deleted meanwhile
-// is left out. An error ends the list: as the answer if none has begun, else by cutting the connection, so that nobody
-// takes a part for the whole.
-func (h *Handler) listAll(x *exchange, ids []string, fields *string, began time.Time) {
-	ctx, cancel := context.WithDeadline(x.r.Context(), began.Add(x.wait))
-	var work sync.WaitGroup
-	defer work.Wait()
+// listAll writes the connections in the order of ids. One that was deleted meanwhile is left out. An error ends the list: as
+// the answer if none has begun, else by cutting the connection, so that nobody takes a part for the whole.
+func (h *Handler) listAll(x *exchange, c messages.Command, all []string, selector *messages.FieldSelector) {
+	ctx, cancel := context.WithDeadline(x.r.Context(), c.Received.Add(x.wait))
 	defer cancel()
-	replies := h.retrieveAll(ctx, &work, x, ids, fields)
 	out := list{x: x}
-	left := len(ids)
-	for one := range replies {
-		reply := <-one
-		left--
+	for connection, err := range h.Reader.Connections(ctx, all, selector) {
 		switch {
 		case x.r.Context().Err() != nil:
 			return
-		case reply.Status == http.StatusNotFound:
-			continue
-		case reply.Status != http.StatusOK:
-			out.abort(reply)
+		case err != nil:
+			out.abort(h.outcome(x, c, messages.Reply{}, err))
+			return
+		case !out.add(connection):
 			return
 		}
-		connection, ok := reply.Connection()
-		if !ok {
-			out.abort(messages.ErrorReply(messages.NewInternalError()))
-			return
-		}
-		if !out.add(connection) {
-			return
-		}
-	}
-	if left > 0 { // time was up
-		out.abort(messages.ErrorReply(messages.NewCommandTimeout(x.wait)))
-		return
 	}
 	out.end()
-}
-
-// retrieveAll asks for all connections; the replies come in the order of ids, at most readAhead of them ahead of whoever
-// reads. Everything ends with ctx, and work with it.
-func (h *Handler) retrieveAll(ctx context.Context, work *sync.WaitGroup, x *exchange, ids []string, fields *string) <-chan chan messages.Reply {
-	queue := make(chan chan messages.Reply, readAhead-1)
-	headers, requestID := x.listHeaders(), uuid.NewString()
-	work.Go(func() {
-		defer close(queue)
-		for _, id := range ids {
-			one := make(chan messages.Reply, 1)
-			select {
-			case queue <- one:
-			case <-ctx.Done():
-				return
-			}
-			work.Go(func() { one <- h.retrieve(ctx, x, id, fields, headers, requestID) })
-		}
-	})
-	return queue
-}
-
-func (h *Handler) retrieve(ctx context.Context, x *exchange, id string, fields *string, headers messages.Headers, requestID string) messages.Reply {
-	c, err := x.newCommand(about{Type: messages.RetrieveConnection, ID: id, Fields: fields}, headers)
-	if err != nil { // cannot happen: the ids are the service's own
-		return h.outcome(x, c, messages.Reply{}, err)
-	}
-	c.RequestID = requestID
-	reply, err := h.Asker.Ask(ctx, messages.TargetConnection, c)
-	return h.outcome(x, c, reply, err)
 }
 
 // list is the answer to a list on its way out.

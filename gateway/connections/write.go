@@ -40,11 +40,14 @@ func (x *exchange) document() (members map[string]json.RawMessage, ok bool) {
 		e.Message, e.Description = "The body of the request is empty.", "Send the connection as a JSON object."
 		x.fail(e)
 		return nil, false
-	case !utf8.Valid(text) || !json.Valid(text):
+	}
+	err := json.Unmarshal(text, &members)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax) || !utf8.Valid(text):
 		x.fail(messages.NewJSONInvalid("The body of the request is not JSON."))
 		return nil, false
-	}
-	if err := json.Unmarshal(text, &members); err != nil {
+	case err != nil:
 		x.fail(messages.NewJSONInvalid("The body of the request is not a JSON object."))
 		return nil, false
 	}

@@ -2,7 +2,6 @@ package devops
 
 import (
 	"encoding/json"
-	"unicode/utf8"
 
 	"hawser/messages"
 )
@@ -20,7 +19,7 @@ func parseEnvelope(text []byte) (envelope, *messages.Error) {
 	switch {
 	case len(text) == 0:
 		return envelope{}, messages.NewJSONInvalid("The body of the request is empty.")
-	case !utf8.Valid(text) || !json.Valid(text):
+	case !messages.ValidJSON(text):
 		return envelope{}, messages.NewJSONInvalid("The body of the request is no JSON.")
 	}
 	w := walk{text: text}

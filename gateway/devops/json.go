@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// walk steps over a text that json.Valid has accepted, so it meets no surprise. It exists because an envelope only has to
+// walk steps over a text that messages.ValidJSON has accepted, so it meets no surprise. It exists because an envelope only has to
 // be cut into its members: building values for everything in it would cost more than the rest of a request.
 type walk struct {
 	text []byte

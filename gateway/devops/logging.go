@@ -3,7 +3,6 @@ package devops
 import (
 	"encoding/json"
 	"net/http"
-	"unicode/utf8"
 
 	"hawser/gateway"
 	"hawser/messages"
@@ -49,7 +48,7 @@ func parseChange(text []byte) (messages.LoggerConfig, *messages.Error) {
 	switch {
 	case len(text) == 0:
 		return messages.LoggerConfig{}, messages.NewJSONInvalid("The body of the request is empty.")
-	case !utf8.Valid(text) || !json.Valid(text):
+	case !messages.ValidJSON(text):
 		return messages.LoggerConfig{}, messages.NewJSONInvalid("The body of the request is no JSON.")
 	}
 	w := walk{text: text}

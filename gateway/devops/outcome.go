@@ -3,6 +3,7 @@ package devops
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"hawser/gateway"
@@ -40,17 +41,9 @@ var silence = outcome{status: http.StatusRequestTimeout, body: json.RawMessage("
 // (piggyback.md 1.8).
 func (h *Handler) around(instance string, e *messages.Error) outcome {
 	instance = cmp.Or(instance, h.opts.Nodes.Instance())
-	reply, err := json.Marshal(struct {
-		Type     string          `json:"type"`
-		Status   int             `json:"status"`
-		Service  string          `json:"serviceName"`
-		Instance string          `json:"instance"`
-		Payload  json.RawMessage `json:"payload"`
-	}{"devops.responses:errorResponse", e.Status, service, instance, messages.ErrorReply(e).Body})
-	if err != nil { // payload is JSON made by ourselves
-		return refused(messages.NewInternalError())
-	}
-	return replied(instance, reply)
+	reply := fmt.Appendf(nil, `{"type":"devops.responses:errorResponse","status":%d,"serviceName":"%s","instance":`, e.Status, service)
+	reply = append(appendText(reply, instance), `,"payload":`...)
+	return replied(instance, append(append(reply, messages.ErrorReply(e).Body...), '}'))
 }
 
 // form is how several replies become one body.

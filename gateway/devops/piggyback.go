@@ -36,13 +36,14 @@ type Target struct {
 	PerNode   bool
 }
 
-// Options of a Handler; all are required.
+// Options of a Handler; all but QueryHeaders are required.
 type Options struct {
 	Asker   gateway.Asker
 	Nodes   gateway.Nodes
 	Targets []Target // what exists, for the answer to an unknown selection
 	// RequestTimeout is when the gateway gives up whatever the envelope says, MaxTimeout the largest timeout of a query.
 	RequestTimeout, MaxTimeout time.Duration
+	QueryHeaders               []string // the query parameters that are headers, too; gateway.QueryHeaders
 	Log                        *slog.Logger
 }
 
@@ -56,6 +57,9 @@ type Handler struct {
 
 // NewHandler makes a Handler.
 func NewHandler(opts Options) *Handler {
+	if opts.QueryHeaders == nil {
+		opts.QueryHeaders = gateway.QueryHeaders
+	}
 	h := &Handler{opts: opts, targets: map[string]Target{}}
 	for _, t := range opts.Targets {
 		h.targets[t.Selection] = t
@@ -101,7 +105,7 @@ func (h *Handler) query(w http.ResponseWriter, req *http.Request) (url.Values, m
 		gateway.WriteText(w, http.StatusBadRequest, "The query of "+req.URL.RequestURI()+" cannot be decoded.")
 		return nil, nil, false
 	}
-	if err := queryHeaders(query, h.opts.MaxTimeout, headers); err != nil {
+	if err := queryHeaders(query, h.opts.QueryHeaders, h.opts.MaxTimeout, headers); err != nil {
 		gateway.WriteError(w, err)
 		return nil, nil, false
 	}
@@ -210,7 +214,7 @@ func (h *Handler) execute(ctx context.Context, e envelope, headers messages.Head
 	if !ok {
 		return h.around(e.instance, messages.NewTargetNotFound(e.target, h.selections)), true
 	}
-	command, err := messages.ParseCommand(e.command, headers)
+	command, err := messages.ParseValidCommand(e.command, headers)
 	switch {
 	case target.PerNode && grouped(headers) && (e.service == "" || e.instance != ""):
 		return h.void(ctx, wait)
@@ -319,7 +323,7 @@ func (h *Handler) publish(ctx context.Context, e envelope, headers messages.Head
 			}
 		})
 	}
-	command, err := messages.ParseCommand(e.command, headers)
+	command, err := messages.ParseValidCommand(e.command, headers)
 	if err != nil && (topic == "" || !errors.Is(err, messages.NewNotParsable(""))) {
 		return refused(asError(err)), true
 	}

@@ -12,7 +12,7 @@ import (
 	"hawser/messages"
 )
 
-// Info is what never changes of a process (contract http-api.md 10.2). Of another node only service, address and instance
+// Info is what is known of a process (contract http-api.md 10.2). Of another node only service, address and instance
 // are known.
 type Info struct {
 	Service      string `json:"service"`
@@ -33,10 +33,14 @@ const probeEvery = time.Second
 
 // Options of the views.
 type Options struct {
-	Info  Info
-	Probe Probe
-	// Persistence says why the store cannot be read now; nil: it can. It is asked at most once a second.
+	Info Info
+	// Instance, if set, is the instance id in place of Info.Instance: it can change while the process runs (decision O8).
+	Instance func() string
+	Probe    Probe
+	// Persistence says why the store cannot be read now; nil: it can. It is asked at most once a second. A nil Persistence is
+	// not asked: the health does not depend on the store.
 	Persistence func(context.Context) error
+	AnyRoles    bool          // the health of the cluster does not depend on the expected roles
 	Timeout     time.Duration // of Persistence, 10s
 	CacheHealth time.Duration // how long /health keeps an answer, 20s
 }
@@ -59,6 +63,15 @@ func NewViews(o Options) *Views {
 	return &Views{Options: o}
 }
 
+// info is the information of this process with its instance id of now.
+func (v *Views) info() Info {
+	info := v.Info
+	if v.Instance != nil {
+		info.Instance = v.Instance()
+	}
+	return info
+}
+
 // Health serves /health.
 func (v *Views) Health() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +91,7 @@ func (v *Views) Health() http.Handler {
 func (v *Views) Status() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve := map[string]func(){
-			"/status":         func() { write(w, http.StatusOK, v.Info) },
+			"/status":         func() { write(w, http.StatusOK, v.info()) },
 			"/status/health":  func() { writeHealth(w, v.process()) },
 			"/status/cluster": func() { write(w, http.StatusOK, v.cluster()) },
 		}[strings.TrimSuffix(r.URL.Path, "/")]
@@ -111,6 +124,9 @@ func (v *Views) Overall() http.Handler {
 
 // process is the health of this process. The question about the store is not the client's: it is not ended with the request.
 func (v *Views) process() StatusInfo {
+	if v.Persistence == nil {
+		return composite("")
+	}
 	store := v.store.get(time.Now(), probeEvery, func() StatusInfo { return persistence(context.Background(), v.Persistence, v.Timeout) })
 	return composite("", store)
 }
@@ -136,7 +152,10 @@ func (v *Views) roles() StatusInfo {
 	c := v.Probe.Cluster()
 	byRole := map[string][]StatusInfo{}
 	for _, m := range c.Members {
-		member := StatusInfo{Label: m.Node, Status: up, Children: []StatusInfo{{Label: "persistence", Status: up}}}
+		member := StatusInfo{Label: m.Node, Status: up}
+		if v.Persistence != nil {
+			member.Children = []StatusInfo{{Label: "persistence", Status: up}}
+		}
 		if m.Node == c.SelfNode {
 			member = v.process()
 			member.Label = m.Node
@@ -150,7 +169,10 @@ func (v *Views) roles() StatusInfo {
 			byRole[role] = append(byRole[role], StatusInfo{Label: m.Node, Status: down, Details: []map[string]any{{levelError: "The member does not answer."}}})
 		}
 	}
-	children := []StatusInfo{expectedRoles(byRole)}
+	var children []StatusInfo
+	if !v.AnyRoles {
+		children = append(children, expectedRoles(byRole))
+	}
 	for _, role := range sortedKeys(byRole) {
 		children = append(children, composite(role, byRole[role]...))
 	}
@@ -180,12 +202,12 @@ func expectedRoles(there map[string][]StatusInfo) StatusInfo {
 
 // everything is the static information of this process and that of the members by role and instance.
 func (v *Views) everything() any {
-	c := v.Probe.Cluster()
+	c, self := v.Probe.Cluster(), v.info()
 	roles := map[string]map[string]Info{}
 	for _, m := range c.Members {
-		info := Info{Service: v.Info.Service, LocalAddress: m.Node, Instance: m.Instance}
+		info := Info{Service: self.Service, LocalAddress: m.Node, Instance: m.Instance}
 		if m.Node == c.SelfNode {
-			info = v.Info
+			info = self
 		}
 		for _, role := range m.Roles {
 			if roles[role] == nil {
@@ -197,7 +219,7 @@ func (v *Views) everything() any {
 	return struct {
 		Info
 		Roles map[string]map[string]Info `json:"roles"`
-	}{v.Info, roles}
+	}{self, roles}
 }
 
 // members is one view of who is there (contract http-api.md 10.3). Nodes are host:port.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"hawser/messages"
 	"hawser/messages/protocol"
@@ -24,16 +26,9 @@ var defaultMappers = []string{engineDitto}
 
 // NewSet makes the mappers of c. The error is that of Check.
 func NewSet(c *messages.Connection, limits Limits) (*Set, error) {
-	s := &Set{limits: limits, mappers: map[string]*definition{}}
-	for alias, e := range engines {
-		if !e.alias {
-			continue
-		}
-		d, err := load(messages.MappingDefinition{Engine: alias}, limits)
-		if err != nil {
-			return nil, invalidDefinition(alias, err)
-		}
-		s.mappers[alias] = d
+	s := &Set{limits: limits, mappers: aliases()}
+	if len(c.MappingDefinitions) > 0 {
+		s.mappers = maps.Clone(s.mappers)
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.MappingDefinitions)) {
 		d, err := load(c.MappingDefinitions[id], limits)
@@ -54,6 +49,22 @@ func NewSet(c *messages.Connection, limits Limits) (*Set, error) {
 	}
 	return s, nil
 }
+
+// aliases are the mappers that every connection has under the name of their engine. Nobody changes the map.
+var aliases = sync.OnceValue(func() map[string]*definition {
+	all := map[string]*definition{}
+	for alias, e := range engines {
+		if !e.alias {
+			continue
+		}
+		d, err := load(messages.MappingDefinition{Engine: alias}, Limits{})
+		if err != nil {
+			panic("mapping: " + alias + " does not load without options: " + err.Error()) // a mistake in the table of engines
+		}
+		all[alias] = d
+	}
+	return all
+})
 
 // Check applies rules V30a and V30b of contract connection-model.md 14.2. The error is *messages.Error
 // connectivity:connection.configuration.invalid, 400.
@@ -107,6 +118,8 @@ type Inbound struct {
 	Err       *messages.Error
 	// Partial is what could be read of the envelope that failed, nil if nothing could.
 	Partial *protocol.Envelope
+	// Took is how long the mapper took, Accepting, after that, making its envelopes ready; 0: that was not begun.
+	Took, Accepting time.Duration
 }
 
 // Inbound maps m with each mapper of ids, in order and independently; none: with Ditto (contract runtime.md I-5).
@@ -118,8 +131,10 @@ func (s *Set) Inbound(ids []string, ctx Context, m *External) []Inbound {
 	}
 	results := make([]Inbound, len(ids))
 	for i, id := range ids {
-		results[i].Mapper = id
-		s.inbound(&results[i], ctx, m)
+		began, r := time.Now(), &results[i]
+		r.Mapper = id
+		s.inbound(r, ctx, m)
+		r.Took = time.Since(began) - r.Accepting
 	}
 	return results
 }
@@ -162,6 +177,8 @@ func (s *Set) inbound(result *Inbound, ctx Context, m *External) {
 		fail(tooMany(m.contentType(), len(envelopes), s.limits.MaxInbound))
 		return
 	}
+	began := time.Now()
+	defer func() { result.Accepting = max(1, time.Since(began)) }()
 	result.Envelopes, result.Kinds = envelopes, make([]protocol.Kind, len(envelopes))
 	for i, e := range envelopes {
 		if result.Kinds[i], err = s.accept(ctx, e); err != nil {
@@ -269,6 +286,7 @@ type Outbound struct {
 	Messages []*External
 	Dropped  bool
 	Err      *messages.Error
+	Took     time.Duration // by the mapper
 }
 
 // Outbound maps e with each mapper of ids, in order and independently; none: with Ditto (contract runtime.md O-6).
@@ -279,8 +297,10 @@ func (s *Set) Outbound(ids []string, ctx Context, e *protocol.Envelope) []Outbou
 	}
 	results := make([]Outbound, len(ids))
 	for i, id := range ids {
-		results[i].Mapper = id
-		s.outbound(&results[i], ctx, e)
+		began, r := time.Now(), &results[i]
+		r.Mapper = id
+		s.outbound(r, ctx, e)
+		r.Took = time.Since(began)
 	}
 	return results
 }

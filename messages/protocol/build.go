@@ -116,7 +116,7 @@ func NewAcknowledgements(topic Topic, acks []Ack, headers messages.Headers) *Env
 		if i > 0 {
 			value = append(value, ',')
 		}
-		value = append(appendString(value, ack.Label), `:{"status":`...)
+		value = append(messages.AppendJSONString(value, ack.Label), `:{"status":`...)
 		value = append(value, itoa(int64(ack.Status))...)
 		if ack.Payload != nil {
 			value = append(append(value, `,"payload":`...), ack.Payload...)
@@ -198,8 +198,8 @@ func AggregatedStatus(acks []Ack) int {
 
 // NewConnectionAnnouncement builds a connection announcement (contract runtime.md 13); kind is "opened" or "closed".
 func NewConnectionAnnouncement(connectionID, kind string, at time.Time) *Envelope {
-	value := append(appendString([]byte{'{'}, kind+"At"), ':')
-	value = append(appendString(value, messages.FormatInstant(at)), '}')
+	value := append(messages.AppendJSONString([]byte{'{'}, kind+"At"), ':')
+	value = append(messages.AppendJSONString(value, messages.FormatInstant(at)), '}')
 	return &Envelope{
 		Topic:   Topic{Namespace: Wildcard, Name: connectionID, Group: GroupConnections, Criterion: CriterionAnnouncements, Subject: kind},
 		Headers: messages.Headers{messages.HeaderContentType: messages.ContentTypeJSON},

@@ -260,11 +260,11 @@ func (e *Envelope) AppendOutbound(dst []byte) []byte { return e.appendJSON(dst, 
 func (e *Envelope) appendJSON(dst []byte, d direction) []byte {
 	dst = append(dst, `{"topic":"`...)
 	t := &e.Topic
-	dst = append(appendEscaped(dst, t.Namespace), '/')
-	dst = appendEscaped(dst, t.Name)
+	dst = append(messages.AppendJSONEscaped(dst, t.Namespace), '/')
+	dst = messages.AppendJSONEscaped(dst, t.Name)
 	for _, part := range [...]string{t.Group, t.Channel, t.Criterion, t.Action, t.Subject} {
 		if part != "" {
-			dst = appendEscaped(append(dst, '/'), part)
+			dst = messages.AppendJSONEscaped(append(dst, '/'), part)
 		}
 	}
 	dst = append(dst, `","headers":`...)
@@ -273,7 +273,7 @@ func (e *Envelope) appendJSON(dst []byte, d direction) []byte {
 	if !strings.HasPrefix(e.Path, "/") {
 		dst = append(dst, '/')
 	}
-	dst = append(appendEscaped(dst, e.Path), '"')
+	dst = append(messages.AppendJSONEscaped(dst, e.Path), '"')
 	if e.Value != nil {
 		dst = append(append(dst, `,"value":`...), e.Value...)
 	}
@@ -287,13 +287,13 @@ func (e *Envelope) appendJSON(dst []byte, d direction) []byte {
 		dst = strconv.AppendInt(append(dst, `,"revision":`...), e.Revision, 10)
 	}
 	if e.Timestamp != "" {
-		dst = appendString(append(dst, `,"timestamp":`...), e.Timestamp)
+		dst = messages.AppendJSONString(append(dst, `,"timestamp":`...), e.Timestamp)
 	}
 	if e.Metadata != nil {
 		dst = append(append(dst, `,"metadata":`...), e.Metadata...)
 	}
 	if e.Fields != "" {
-		dst = appendString(append(dst, `,"fields":`...), e.Fields)
+		dst = messages.AppendJSONString(append(dst, `,"fields":`...), e.Fields)
 	}
 	return append(dst, '}')
 }

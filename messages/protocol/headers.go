@@ -234,7 +234,7 @@ func appendHeaders(dst []byte, h messages.Headers, d direction) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(appendString(dst, p.name), ':')
+		dst = append(messages.AppendJSONString(dst, p.name), ':')
 		dst = appendHeaderValue(dst, def.typ, p.value)
 	}
 	return append(dst, '}')
@@ -256,5 +256,5 @@ func appendHeaderValue(dst []byte, typ jsonType, value string) []byte {
 	if natural {
 		return append(dst, value...)
 	}
-	return appendString(dst, value)
+	return messages.AppendJSONString(dst, value)
 }

@@ -3,7 +3,6 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
-	"unicode/utf8"
 )
 
 // maxDepth bounds the nesting of a JSON text, so that a hostile payload cannot exhaust the stack.
@@ -284,65 +283,3 @@ func compact(raw []byte) string {
 	}
 	return string(out)
 }
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends s as a JSON string; bytes that are no UTF-8 become U+FFFD.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	dst = appendEscaped(dst, s)
-	return append(dst, '"')
-}
-
-// appendEscaped is appendString without the quotes.
-func appendEscaped(dst []byte, s string) []byte {
-	i := 0
-	for i < len(s) && !escape[s[i]] {
-		i++
-	}
-	if i == len(s) {
-		return append(dst, s...)
-	}
-	start := 0
-	for i < len(s) {
-		c := s[i]
-		if !escape[c] {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(append(dst, s[start:i]...), "\uFFFD"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		}
-		i++
-		start = i
-	}
-	return append(dst, s[start:]...)
-}
-
-// escape are the bytes that appendEscaped looks at: special and those of longer characters.
-var escape = func() [256]bool {
-	t := special
-	for c := utf8.RuneSelf; c < len(t); c++ {
-		t[c] = true
-	}
-	return t
-}()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"hawser/messages"
 )
 
 // at returns the values below raw at the given keys, appended to found. An array on the way stands for each of its
@@ -62,16 +64,16 @@ func (e *Envelope) eventAt(keys []string) []json.RawMessage {
 	if len(keys) == 1 {
 		switch keys[0] {
 		case "thingId":
-			return []json.RawMessage{appendString(nil, e.Topic.EntityID())}
+			return []json.RawMessage{messages.AppendJSONString(nil, e.Topic.EntityID())}
 		case "_namespace":
-			return []json.RawMessage{appendString(nil, e.Topic.Namespace)}
+			return []json.RawMessage{messages.AppendJSONString(nil, e.Topic.Namespace)}
 		case "_revision":
 			if e.HasRevision {
 				return []json.RawMessage{json.RawMessage(itoa(e.Revision))}
 			}
 		case "_modified":
 			if e.Timestamp != "" {
-				return []json.RawMessage{appendString(nil, e.Timestamp)}
+				return []json.RawMessage{messages.AppendJSONString(nil, e.Timestamp)}
 			}
 		}
 	}
@@ -94,7 +96,7 @@ func (e *Envelope) eventAt(keys []string) []json.RawMessage {
 func wrap(keys []string, value json.RawMessage) json.RawMessage {
 	var b []byte
 	for _, k := range keys {
-		b = append(appendString(append(b, '{'), k), ':')
+		b = append(messages.AppendJSONString(append(b, '{'), k), ':')
 	}
 	b = append(b, value...)
 	return append(b, bytes.Repeat([]byte{'}'}, len(keys))...)

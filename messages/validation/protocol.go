@@ -55,7 +55,7 @@ var protocols = map[messages.ConnectionType]protocol{
 	messages.TypeAMQP10: {
 		schemes: []string{"amqp", "amqps"}, secure: "amqps",
 		sourceHeaders: set, enforcementInput: headerOnly, enforcementFilters: entityOrFeature, targetAddress: set, targetHeaders: set,
-		specific: []rule{amqp10HMAC},
+		specific: []rule{amqp10HMAC, amqp10SpecificConfig},
 	},
 	messages.TypeMQTT: {
 		schemes: []string{"tcp", "ssl"}, secure: "ssl",

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hawser/persistence"
+	"hawser/persistence/persistencetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,24 +78,8 @@ func start(ctx context.Context, t testing.TB, l *Lane, w *Write) <-chan error {
 	result := make(chan error, 1)
 	before := len(l.queue)
 	go func() { result <- l.Do(ctx, w) }()
-	eventually(t, "queued", func() bool { return len(l.queue) > before || w.state.Load() != waiting })
+	persistencetest.Until(t, "queued", func() bool { return len(l.queue) > before || w.state.Load() != waiting })
 	return result
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Microsecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not in time: %s", what)
-		}
-	}
 }
 
 // TestBatches lets many callers write at random and checks what the committer sees.
@@ -233,7 +218,7 @@ func TestFullQueue(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the queue is full", func() bool { return len(l.queue) == queueBound })
+	persistencetest.Until(t, "the queue is full", func() bool { return len(l.queue) == queueBound })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := l.Do(ctx, event("too many", 1)); !errors.Is(err, persistence.ErrUnavailable) {

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"sync"
 	"testing"
-	"time"
 
 	"hawser/persistence"
 )
@@ -40,6 +39,8 @@ func Exercise(t *testing.T, newDatabase func(t testing.TB) Database) {
 		{"release waits for appends", releaseWaits},
 		{"epochs never go back", epochs},
 		{"migrations", migrations},
+		{"migrations under a lease that does not hold", migrationFences},
+		{"a deposed owner of the migration", deposed},
 		{"reopening", reopening},
 		{"two databases side by side", sideBySide},
 	} {
@@ -189,20 +190,4 @@ func together(n int, f func(i int)) {
 	}
 	close(start)
 	all.Wait()
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }

@@ -85,6 +85,20 @@ func index(t *testing.T, s *suite) {
 
 	write(persistence.IndexRow{ID: "a", Shard: 0, Status: "closed", Tags: []string{"other"}, Deleted: false})
 	write(persistence.IndexRow{ID: "d", Shard: 1, Status: "closed", Deleted: true})
+	written := func(shards ...int) (ids []string) {
+		t.Helper()
+		for id, err := range s.Written(s.ctx(), shards) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	check("written, the deleted included", written(0, 1), []string{"B", "a", "c", "d"}, nil)
+	check("written in one shard", written(2), []string{"e"}, nil)
+	check("written in no shard", written(), nil, nil)
 	check("ids without the deleted", list("", 0), []string{"B", "a", "c", "e"}, nil)
 	got, err = s.IDsByTag(s.ctx(), "plant")
 	check("tag of the newest event", got, []string{"B"}, err)

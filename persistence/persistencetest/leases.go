@@ -65,10 +65,10 @@ func (s *suite) member(id persistence.MemberID) (persistence.Member, bool) {
 	return persistence.Member{}, false
 }
 
-// alive beats and demands the answer.
-func (s *suite) alive(id persistence.MemberID, want bool) {
+// alive beats, naming whom the member cannot reach, and demands the answer.
+func (s *suite) alive(id persistence.MemberID, want bool, unreachable ...persistence.MemberID) {
 	s.t.Helper()
-	if alive, err := s.Beat(s.ctx(), id); err != nil || alive != want {
+	if alive, err := s.Beat(s.ctx(), id, unreachable); err != nil || alive != want {
 		s.t.Fatalf("beat of %s: %v %v, want %v", id, alive, err, want)
 	}
 }
@@ -201,6 +201,18 @@ func burials(t *testing.T, s *suite) {
 	s.bury("m1", seen.Beat, false, false) // it has beaten since
 	s.append(NewAppend(lease, "a", 2))
 	seen, _ = s.member("m1")
+	if len(seen.Unreachable) != 0 {
+		t.Fatalf("m1 reaches all and is read as %+v", seen)
+	}
+	s.alive("m1", true, "m2", "m'3")
+	seen, _ = s.member("m1")
+	if !slices.Equal(seen.Unreachable, []persistence.MemberID{"m2", "m'3"}) {
+		t.Fatalf("m1 reaches neither m2 nor m'3 and is read as %+v", seen)
+	}
+	s.alive("m1", true)
+	if seen, _ = s.member("m1"); len(seen.Unreachable) != 0 {
+		t.Fatalf("m1 reaches all again and is read as %+v", seen)
+	}
 	s.bury("m1", seen.Beat, false, true)
 	s.bury("m1", seen.Beat, false, false)
 	s.bury("m1", seen.Beat, true, false)
@@ -253,7 +265,7 @@ func releaseWaits(t *testing.T, s *suite) {
 			}
 		})
 	}
-	eventually(t, "all write", func() bool {
+	Until(t, "all write", func() bool {
 		for w := range writers {
 			if written[w].Load() < 5 && wrong.Load() == nil {
 				return false

@@ -77,7 +77,7 @@ func TestPrivateServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = alive.Close() // as the end of the process does
-	eventually(t, "the server has ended and left nothing", func() bool {
+	Until(t, "the server has ended and left nothing", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		left, _ := filepath.Glob(filepath.Dir(folder))

@@ -113,7 +113,7 @@ func TestThreeMembers(t *testing.T) {
 			defer writers.Wait()
 			owned := map[persistence.ShardRef]bool{}
 			for time.Now().Before(until) && !t.Failed() {
-				alive, err := s.Beat(ctx, me)
+				alive, err := s.Beat(ctx, me, nil)
 				if err != nil {
 					t.Errorf("beat: %v", err)
 					return
@@ -222,7 +222,7 @@ func TestBurialWaitsForBatch(t *testing.T) {
 		}
 		return n > 0
 	}
-	eventually(t, "the batch waits in the database", func() bool { return waiting("with f as materialized") })
+	persistencetest.Until(t, "the batch waits in the database", func() bool { return waiting("with f as materialized") })
 	buried := make(chan error, 1)
 	go func() {
 		ok, err := successor.Bury(ctx, "old", 0, true)
@@ -231,7 +231,7 @@ func TestBurialWaitsForBatch(t *testing.T) {
 		}
 		buried <- err
 	}()
-	eventually(t, "the burial waits for the batch", func() bool { return waiting("delete from fences") })
+	persistencetest.Until(t, "the burial waits for the batch", func() bool { return waiting("delete from fences") })
 	select {
 	case err := <-buried:
 		t.Fatalf("buried with a batch in flight: %v", err)

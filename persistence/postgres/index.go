@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,6 +43,31 @@ func (s *Store) ids(ctx context.Context, query string, args ...any) ([]string, e
 func (s *Store) Open(ctx context.Context, shards []int) ([]persistence.IndexRow, error) {
 	return s.rows(ctx, `select `+indexColumns+` from connections
 		where shard = any($1) and status = 'open' and not deleted order by priority desc, id`, shards)
+}
+
+// Written lists all ids of some shards: see persistence.Index.
+func (s *Store) Written(ctx context.Context, shards []int) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		rows, err := s.pool.Query(ctx, `select id from connections where shard = any($1)`, shards)
+		if err != nil {
+			yield("", failed("list ids", err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				yield("", failed("list ids", err))
+				return
+			}
+			if !yield(id, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield("", failed("list ids", err))
+		}
+	}
 }
 
 // Interests lists what the cluster's targets subscribe to: see persistence.Index.

@@ -99,7 +99,10 @@ func (s *Store) Join(ctx context.Context, m persistence.Member) error {
 }
 
 // Beat says that a member lives: see persistence.Leases. It has a session of its own, which any error ends.
-func (s *Store) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+func (s *Store) Beat(ctx context.Context, id persistence.MemberID, unreachable []persistence.MemberID) (bool, error) {
+	if unreachable == nil {
+		unreachable = []persistence.MemberID{} // not null
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.TTL)
 	defer cancel()
 	s.beatMu.Lock()
@@ -108,7 +111,7 @@ func (s *Store) Beat(ctx context.Context, id persistence.MemberID) (bool, error)
 	if err != nil {
 		return false, failed("beat", err)
 	}
-	tag, err := conn.Exec(ctx, `update members set beat = beat + 1 where id = $1`, string(id))
+	tag, err := conn.Exec(ctx, `update members set beat = beat + 1, unreachable = $2 where id = $1`, string(id), unreachable)
 	if err != nil {
 		s.beat.drop()
 		return false, failed("beat", err)
@@ -135,13 +138,13 @@ func (s *Store) Members(ctx context.Context) ([]persistence.Member, int64, error
 }
 
 func readMembers(ctx context.Context, conn *pgx.Conn) ([]persistence.Member, error) {
-	rows, err := conn.Query(ctx, `select id, beat, address, instance, kinds, draining, proc from members order by id`)
+	rows, err := conn.Query(ctx, `select id, beat, address, instance, kinds, draining, proc, unreachable from members order by id`)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (persistence.Member, error) {
 		var m persistence.Member
-		err := row.Scan(&m.ID, &m.Beat, &m.Address, &m.Instance, &m.Kinds, &m.Draining, &m.Proc)
+		err := row.Scan(&m.ID, &m.Beat, &m.Address, &m.Instance, &m.Kinds, &m.Draining, &m.Proc, &m.Unreachable)
 		return m, err
 	})
 }

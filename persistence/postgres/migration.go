@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"hawser/persistence"
 )
@@ -24,13 +25,29 @@ func (s *Store) MigrationProgress(ctx context.Context, name string) (json.RawMes
 	return progress, failed("read the progress of a migration", err)
 }
 
-const saveProgress = `insert into migrations (name, progress) values ($1, $2::text::jsonb)
+// saveProgress writes nothing when the lease does not hold. The lock on the shard's row keeps it where it is until the commit:
+// burial, release and claim change that row.
+const saveProgress = `with held as materialized (select true from shards where kind = $3 and shard = $4 and owner = $5 and epoch = $6 for share)
+	insert into migrations (name, progress) select $1, $2::text::jsonb from held
 	on conflict (name) do update set progress = excluded.progress`
 
+// executor is the pool or a transaction.
+type executor interface {
+	Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error)
+}
+
+// save stores a progress document under a lease. Its error is the driver's, or persistence.ErrFenced.
+func save(ctx context.Context, db executor, l persistence.Lease, name string, progress json.RawMessage) error {
+	tag, err := db.Exec(ctx, saveProgress, name, string(progress), l.Shard.Kind, l.Shard.Number, string(l.Owner), int64(l.Epoch))
+	if err == nil && tag.RowsAffected() == 0 {
+		return persistence.ErrFenced
+	}
+	return err
+}
+
 // SaveProgress stores a progress document: see persistence.Migrations.
-func (s *Store) SaveProgress(ctx context.Context, name string, progress json.RawMessage) error {
-	_, err := s.pool.Exec(ctx, saveProgress, name, string(progress))
-	return refused("save the progress of a migration", err)
+func (s *Store) SaveProgress(ctx context.Context, l persistence.Lease, name string, progress json.RawMessage) error {
+	return refused("save the progress of a migration", save(ctx, s.pool, l, name, progress))
 }
 
 // RowsAfter reads documents in order of their id: see persistence.Migrations.
@@ -53,8 +70,9 @@ func (s *Store) RowsAfter(ctx context.Context, t persistence.Table, after int64,
 	return found, failed("read documents", err)
 }
 
-// ApplyBatch writes one batch of a migration: see persistence.Migrations.
-func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table, updates []persistence.RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error {
+// ApplyBatch writes one batch of a migration: see persistence.Migrations. The lease comes last, so that a burial has the
+// least to wait for.
+func (s *Store) ApplyBatch(ctx context.Context, l persistence.Lease, name string, t persistence.Table, updates []persistence.RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error {
 	table, ok := tables[t]
 	if !ok {
 		return fmt.Errorf("postgres: no table %q to migrate", t)
@@ -86,8 +104,7 @@ func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table
 			own = err
 			return err
 		}
-		_, err = tx.Exec(ctx, saveProgress, name, string(document))
-		return err
+		return save(ctx, tx, l, name, document)
 	})
 	if own != nil {
 		return own
@@ -95,8 +112,11 @@ func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table
 	return refused("apply a batch of a migration", err)
 }
 
-// refused is failed, with the store's word for data that the server did not take.
+// refused is failed, with the store's words for data that the server did not take and for a lease that does not hold.
 func refused(what string, err error) error {
+	if errors.Is(err, persistence.ErrFenced) {
+		return fmt.Errorf("postgres: %s: %w", what, err)
+	}
 	if r := refusal(err); r != nil {
 		return r
 	}

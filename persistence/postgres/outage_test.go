@@ -58,7 +58,7 @@ func TestOutage(t *testing.T) {
 	}
 	t.Log(outcomes[0])
 	soon("ping", s.Ping)
-	soon("beat", func(ctx context.Context) error { _, err := s.Beat(ctx, "m"); return err })
+	soon("beat", func(ctx context.Context) error { _, err := s.Beat(ctx, "m", nil); return err })
 	soon("members", func(ctx context.Context) error { _, _, err := s.Members(ctx); return err })
 	soon("bury without proof", func(ctx context.Context) error { _, err := s.Bury(ctx, "m", seen, false); return err })
 	soon("claim", func(ctx context.Context) error { _, err := s.Claim(ctx, "m", nil); return err })
@@ -76,15 +76,15 @@ func TestOutage(t *testing.T) {
 	if buried, err := s.Bury(ctx, "m", seen, false); buried || err == nil {
 		t.Errorf("buried on a new session: %v %v", buried, err)
 	}
-	eventually(t, "appends work again", func() bool {
+	persistencetest.Until(t, "appends work again", func() bool {
 		err := s.Append(ctx, persistencetest.NewAppend(lease, "a", 2))
 		if errors.Is(err, persistence.ErrConflict) {
 			t.Fatal("a row that was refused is there")
 		}
 		return err == nil
 	})
-	eventually(t, "everything works again", func() bool { return s.Ping(ctx) == nil })
-	if alive, err := s.Beat(ctx, "m"); err != nil || !alive {
+	persistencetest.Until(t, "everything works again", func() bool { return s.Ping(ctx) == nil })
+	if alive, err := s.Beat(ctx, "m", nil); err != nil || !alive {
 		t.Errorf("beat: %v %v", alive, err)
 	}
 	if _, again := members(t, s); again == session {
@@ -152,7 +152,7 @@ func TestSilence(t *testing.T) {
 				t.Errorf("%s: %v", id, err)
 			}
 		}
-		eventually(t, "appends work again", func() bool {
+		persistencetest.Until(t, "appends work again", func() bool {
 			return s.Append(ctx, persistencetest.NewAppend(lease, id, last+1)) == nil
 		})
 	}

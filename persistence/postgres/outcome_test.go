@@ -215,7 +215,7 @@ func TestTerminatedSessions(t *testing.T) {
 				t.Fatalf("round %d: %v", round, err)
 			}
 		}
-		if _, err := s.Beat(ctx, "m"); err != nil && round == 0 {
+		if _, err := s.Beat(ctx, "m", nil); err != nil && round == 0 {
 			t.Fatal(err)
 		}
 		terminate(t, url, "terminated-"+t.Name())

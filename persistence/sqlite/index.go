@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"iter"
 
 	"hawser/persistence"
 )
@@ -50,6 +51,36 @@ func (s *Store) Open(ctx context.Context, shards []int) ([]persistence.IndexRow,
 	}
 	return collect(ctx, s, "read the index", scanIndexRow, `select `+indexColumns+` from connections
 		where status = 'open' and not deleted and shard in (select value from json_each(?1)) order by priority desc, id`, string(wanted))
+}
+
+// Written lists all ids of some shards: see persistence.Index.
+func (s *Store) Written(ctx context.Context, shards []int) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		wanted, err := json.Marshal(shards)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		rows, err := s.reads.QueryContext(ctx, `select id from connections where shard in (select value from json_each(?1))`, string(wanted))
+		if err != nil {
+			yield("", failed("list ids", err))
+			return
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			id, err := scanID(rows)
+			if err != nil {
+				yield("", failed("list ids", err))
+				return
+			}
+			if !yield(id, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield("", failed("list ids", err))
+		}
+	}
 }
 
 // Interests lists what the cluster's targets subscribe to: see persistence.Index.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"hawser/persistence"
@@ -69,22 +70,23 @@ func (s *Store) Join(ctx context.Context, m persistence.Member) error {
 	s.beatMu.Lock()
 	defer s.beatMu.Unlock()
 	if _, again := s.beats[m.ID]; !again {
-		s.beats[m.ID] = m.Beat
+		s.beats[m.ID] = beat{count: m.Beat}
 	}
 	return nil
 }
 
 // Beat says that a member lives: see persistence.Leases. It waits for no disk.
-func (s *Store) Beat(ctx context.Context, id persistence.MemberID) (bool, error) {
+func (s *Store) Beat(ctx context.Context, id persistence.MemberID, unreachable []persistence.MemberID) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, failed("beat", err)
 	}
 	s.beatMu.Lock()
 	defer s.beatMu.Unlock()
-	if _, alive := s.beats[id]; !alive {
+	last, alive := s.beats[id]
+	if !alive {
 		return false, nil
 	}
-	s.beats[id]++
+	s.beats[id] = beat{last.count + 1, slices.Clone(unreachable)}
 	return true, nil
 }
 
@@ -104,7 +106,8 @@ func (s *Store) Members(ctx context.Context) ([]persistence.Member, int64, error
 	s.beatMu.Lock()
 	defer s.beatMu.Unlock()
 	for i := range members {
-		members[i].Beat = s.beats[members[i].ID]
+		last := s.beats[members[i].ID]
+		members[i].Beat, members[i].Unreachable = last.count, last.unreachable
 	}
 	return members, 1, nil
 }
@@ -114,8 +117,8 @@ func (s *Store) Bury(ctx context.Context, id persistence.MemberID, seen int64, p
 	err = s.transaction(ctx, "bury", func(ctx context.Context, c *sql.Conn) error {
 		s.beatMu.Lock()
 		defer s.beatMu.Unlock()
-		beat, alive := s.beats[id]
-		if !proof && (!alive || beat != seen) {
+		last, alive := s.beats[id]
+		if !proof && (!alive || last.count != seen) {
 			return nil
 		}
 		if buried, err = removeMember(ctx, c, id); err != nil {

@@ -24,6 +24,9 @@ type Lock struct {
 	member string
 }
 
+// ErrInUse says that another process holds a data folder.
+var ErrInUse = errors.New("in use by another hawser")
+
 // AcquireLock makes the folder if it is not there and takes its lock. It does not wait: a folder in use is an error.
 func AcquireLock(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -42,7 +45,7 @@ func AcquireLock(dir string) (*Lock, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the data folder %s is in use by another hawser (process %s)", dir, process)
+			return nil, fmt.Errorf("the data folder %s is %w (process %s)", dir, ErrInUse, process)
 		}
 		return nil, fmt.Errorf("the data folder %s cannot be locked: %w", dir, err)
 	}

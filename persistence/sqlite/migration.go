@@ -24,17 +24,26 @@ func (s *Store) MigrationProgress(ctx context.Context, name string) (json.RawMes
 }
 
 // SaveProgress stores a progress document: see persistence.Migrations.
-func (s *Store) SaveProgress(ctx context.Context, name string, progress json.RawMessage) error {
+func (s *Store) SaveProgress(ctx context.Context, l persistence.Lease, name string, progress json.RawMessage) error {
 	if !json.Valid(progress) {
 		return &persistence.RejectedError{Reason: "the payload is no JSON"}
 	}
 	return s.transaction(ctx, "save the progress of a migration", func(ctx context.Context, c *sql.Conn) error {
-		return saveProgress(ctx, c, name, progress)
+		return saveProgress(ctx, c, l, name, progress)
 	})
 }
 
-func saveProgress(ctx context.Context, c *sql.Conn, name string, progress json.RawMessage) error {
-	_, err := c.ExecContext(ctx, `insert into migrations (name, progress) values (?1, ?2) on conflict (name) do update set progress = excluded.progress`, name, string(progress))
+// saveProgress needs a transaction, which no change of the ownership can overlap: there is one writer.
+func saveProgress(ctx context.Context, c *sql.Conn, l persistence.Lease, name string, progress json.RawMessage) error {
+	var held int
+	err := c.QueryRowContext(ctx, shardSQL, l.Shard.Kind, l.Shard.Number, l.Epoch, string(l.Owner)).Scan(&held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return persistence.ErrFenced
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.ExecContext(ctx, `insert into migrations (name, progress) values (?1, ?2) on conflict (name) do update set progress = excluded.progress`, name, string(progress))
 	return err
 }
 
@@ -53,7 +62,7 @@ func (s *Store) RowsAfter(ctx context.Context, t persistence.Table, after int64,
 }
 
 // ApplyBatch writes one batch of a migration: see persistence.Migrations.
-func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table, updates []persistence.RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error {
+func (s *Store) ApplyBatch(ctx context.Context, l persistence.Lease, name string, t persistence.Table, updates []persistence.RowUpdate, progress func(changed []bool) (json.RawMessage, error)) error {
 	table, ok := tables[t]
 	if !ok {
 		return fmt.Errorf("sqlite: no table %q to migrate", t)
@@ -85,7 +94,7 @@ func (s *Store) ApplyBatch(ctx context.Context, name string, t persistence.Table
 			own = err
 			return err
 		}
-		return saveProgress(ctx, c, name, document)
+		return saveProgress(ctx, c, l, name, document)
 	})
 	if own != nil {
 		return own

@@ -51,10 +51,16 @@ type Store struct {
 	queue   *groupcommit.Lane
 
 	beatMu sync.Mutex
-	beats  map[persistence.MemberID]int64
+	beats  map[persistence.MemberID]beat
 
 	closing sync.Once
 	closed  error
+}
+
+// beat is the last beat of a member. It is in memory only: no other process could read it.
+type beat struct {
+	count       int64
+	unreachable []persistence.MemberID
 }
 
 var _ persistence.Store = (*Store)(nil)
@@ -74,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Observe == nil {
 		o.Observe = func(persistence.Operation, int, time.Duration, error) {}
 	}
-	s := &Store{opts: o, turn: make(chan struct{}, 1), beats: map[persistence.MemberID]int64{}}
+	s := &Store{opts: o, turn: make(chan struct{}, 1), beats: map[persistence.MemberID]beat{}}
 	s.turn <- struct{}{}
 	if err := s.open(ctx); err != nil {
 		s.release()

@@ -24,6 +24,7 @@ type MosquittoOptions struct {
 	TLS            bool   // URI is ssl://, CA signs the certificate for 127.0.0.1 and localhost
 	ClientCert     bool   // with TLS: a client certificate is required, see ClientCertificate
 	MaxInflight    int    // max_inflight_messages per client, default Mosquitto's 20
+	Subscribe      string // the one topic filter below which clients may subscribe, default any
 	Config         string // more lines of mosquitto.conf
 }
 
@@ -254,8 +255,37 @@ func (b *Broker) config() string {
 			line("cafile %s\nrequire_certificate true", b.pki.caFile)
 		}
 	}
+	if b.opts.Subscribe != "" {
+		file := filepath.Join(b.dir, "dynamic-security.json")
+		rules := fmt.Sprintf(accessRules, b.opts.Subscribe)
+		if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+		line("plugin %s\nplugin_opt_config_file %s", accessPlugin(b.t), file)
+	}
 	c.WriteString(b.opts.Config)
 	return c.String()
+}
+
+// accessRules let anonymous clients do anything but subscribe outside of one filter. An acl_file cannot: Mosquitto grants
+// all subscriptions then, and only sends nothing.
+const accessRules = `{
+	"defaultACLAccess": {"publishClientSend": true, "publishClientReceive": true, "subscribe": false, "unsubscribe": true},
+	"roles": [{"rolename": "reader", "acls": [{"acltype": "subscribePattern", "topic": %q, "allow": true}]}],
+	"groups": [{"groupname": "anyone", "roles": [{"rolename": "reader"}]}],
+	"anonymousGroup": "anyone"
+}`
+
+// accessPlugin is Mosquitto's own plugin for such rules, which comes with it.
+func accessPlugin(t testing.TB) string {
+	t.Helper()
+	for _, pattern := range []string{"/usr/lib/*/", "/usr/lib/", "/usr/local/lib/", "/opt/homebrew/lib/"} {
+		if found, _ := filepath.Glob(pattern + "mosquitto_dynamic_security.so"); len(found) > 0 {
+			return found[0]
+		}
+	}
+	t.Fatal("mosquitto_dynamic_security.so is missing: it comes with mosquitto 2")
+	return ""
 }
 
 // passwordLine is a line of Mosquitto's password file.

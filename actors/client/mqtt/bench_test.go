@@ -16,10 +16,22 @@ import (
 	"hawser/actors/client"
 	"hawser/actors/client/clienttest"
 	"hawser/actors/client/mqtt"
+	"hawser/actors/client/mqttbinding"
+	"hawser/messages"
 )
 
 // The benchmarks compare the transport with bare paho, both against a private Mosquitto on the same machine: only the
 // ratio within one run means something. The load of BenchmarkRelay comes from a process of its own.
+
+// inbox is a handler that keeps messages; what else it is told does not matter here.
+type inbox chan *client.Inbound
+
+func (i inbox) Consume(in *client.Inbound)             { i <- in }
+func (inbox) Dropped(string)                           {}
+func (inbox) Lost(error)                               {}
+func (inbox) Interrupted(error)                        {}
+func (inbox) Recovered()                               {}
+func (inbox) ResourceStatus(_ messages.ResourceStatus) {}
 
 // forward publishes what it consumes and settles it with the outcome.
 type forward struct {
@@ -34,7 +46,7 @@ func (f *forward) Consume(in *client.Inbound) {
 func transport(b *testing.B, uri, id, source string, h client.Handler) client.Transport {
 	b.Helper()
 	d := client.NewDialer(client.HostRules{})
-	t, err := mqtt.Factory(mqtt.Config{})(connection(b, uri, id, 1, source), client.Environment{Dial: d.Dial}, h)
+	t, err := mqtt.Factory(mqttbinding.Config{})(clienttest.MQTTConnection(b, messages.TypeMQTT, uri, id, 1, source), client.Environment{Dial: d.Dial}, h)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"hawser/actors/client/clienttest"
 	"hawser/actors/client/mqtt"
+	"hawser/actors/client/mqttbinding"
 	"hawser/messages"
 )
 
@@ -19,28 +20,12 @@ func TestMain(m *testing.M) {
 }
 
 func TestExercise(t *testing.T) {
+	factory := mqtt.Factory(mqttbinding.Config{})
 	clienttest.Exercise(t, clienttest.Features{
 		Broker: func(t testing.TB) clienttest.Server { return clienttest.Mosquitto(t, clienttest.MosquittoOptions{}) },
 		Connection: func(t testing.TB, uri, id, source string) *messages.Connection {
-			return connection(t, uri, id, 1, source)
+			return clienttest.MQTTConnection(t, messages.TypeMQTT, uri, id, 1, source)
 		},
-	}, mqtt.Factory(mqtt.Config{}))
-}
-
-// connection is an MQTT connection with one source for each of addresses that is not "".
-func connection(t testing.TB, uri, id string, qos int, addresses ...string) *messages.Connection {
-	t.Helper()
-	u, err := messages.ParseURI(uri)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &messages.Connection{
-		ID: id, Type: messages.TypeMQTT, Status: messages.StatusOpen, URI: u, ClientCount: 1, ValidateCertificates: true, SpecificConfig: map[string]string{},
-	}
-	for _, a := range addresses {
-		if a != "" {
-			c.Sources = append(c.Sources, messages.Source{Addresses: []string{a}, ConsumerCount: 1, QoS: &qos})
-		}
-	}
-	return c
+	}, factory)
+	clienttest.ExerciseMQTT(t, messages.TypeMQTT, factory)
 }

@@ -1,9 +1,7 @@
 package mqtt
 
 import (
-	"errors"
 	"fmt"
-	"io"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -20,30 +18,15 @@ var refusals = map[byte]string{
 	packets.ErrRefusedNotAuthorised:         "not authorized",
 }
 
-// connectFailure is why a CONNECT did not succeed. cause is what the wire or the dial said, nil if nothing.
-func connectFailure(token mqtt.Token, cause error) *client.Failure {
+// connectFailure is why a CONNECT did not succeed. cause is what the wire said, nil if nothing.
+func connectFailure(token mqtt.Token, cause error) error {
 	if t, ok := token.(*mqtt.ConnectToken); ok {
 		if reason, refused := refusals[t.ReturnCode()]; refused {
 			return &client.Failure{Text: fmt.Sprintf("The broker refused the connection: %s.", reason), UserIndicated: true}
 		}
 	}
-	if cause == nil {
-		cause = token.Error()
+	if cause != nil {
+		return cause
 	}
-	return linkFailure("The connection to the broker could not be established", cause)
-}
-
-// linkFailure words an error of the socket.
-func linkFailure(what string, cause error) *client.Failure {
-	var known *client.Failure
-	switch {
-	case errors.As(cause, &known):
-		return known
-	case cause == nil:
-		return &client.Failure{Text: what + "."}
-	case errors.Is(cause, io.EOF), errors.Is(cause, io.ErrUnexpectedEOF):
-		return client.NewFailure(what+": the broker closed it.", cause)
-	default:
-		return client.NewFailure(fmt.Sprintf("%s: %s.", what, cause), cause)
-	}
+	return token.Error()
 }

@@ -10,29 +10,18 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"hawser/actors/client"
+	"hawser/actors/client/clienttest"
+	"hawser/actors/client/mqttbinding"
 	"hawser/messages"
 )
-
-// sources makes sources of one address each, or of several joined by ";".
-func sources(qos int, addresses ...string) func(*messages.Connection) {
-	return func(c *messages.Connection) {
-		for _, a := range addresses {
-			c.Sources = append(c.Sources, messages.Source{Addresses: strings.Split(a, ";"), QoS: &qos})
-		}
-	}
-}
-
-func at(b *fakeBroker, change ...func(*messages.Connection)) *messages.Connection {
-	return plain(append([]func(*messages.Connection){func(c *messages.Connection) { c.URI = b.uri() }}, change...)...)
-}
 
 // TestConnect: what a CONNECT carries (bindings.md 4.2).
 func TestConnect(t *testing.T) {
 	b := newFakeBroker(t)
 	o := open(t, at(b, specific("keepAlive", "2m"), specific("lastWillTopic", "w"), specific("lastWillMessage", "gone"), specific("lastWillQos", "1"), specific("lastWillRetain", "true"),
-		func(c *messages.Connection) { c.URI.HasUserInfo, c.URI.User, c.URI.Password = true, "u", "p@ss" }), Config{})
+		func(c *messages.Connection) { c.URI.HasUserInfo, c.URI.User, c.URI.Password = true, "u", "p@ss" }), mqttbinding.Config{})
 	c := b.session().connect(0, false)
-	o.ok()
+	o.OK()
 	if c.ProtocolName != "MQTT" || c.ProtocolVersion != 4 || c.ClientIdentifier != "plant-7" || c.CleanSession || c.Keepalive != 120 || c.Username != "u" || string(c.Password) != "p@ss" ||
 		!c.WillFlag || c.WillTopic != "w" || string(c.WillMessage) != "gone" || c.WillQos != 1 || !c.WillRetain {
 		t.Errorf("%+v", c)
@@ -44,15 +33,15 @@ func TestRefused(t *testing.T) {
 	for code, names := range map[byte]string{1: "3.1.1", 2: "client id", 3: "unavailable", 4: "user name or password", 5: "not authorized"} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			b := newFakeBroker(t)
-			o := open(t, at(b, func(c *messages.Connection) { c.URI.HasUserInfo, c.URI.User, c.URI.Password = true, "u", "s3cret" }), Config{})
+			o := open(t, at(b, func(c *messages.Connection) { c.URI.HasUserInfo, c.URI.User, c.URI.Password = true, "u", "s3cret" }), mqttbinding.Config{})
 			s := b.session()
 			s.connect(code, false)
-			err := o.err()
+			err := o.Err()
 			var failure *client.Failure
 			if !errors.As(err, &failure) || !failure.UserIndicated || !strings.Contains(failure.Text, names) || strings.Contains(failure.Text, "s3cret") {
 				t.Fatalf("%#v", err)
 			}
-			s.closed()
+			s.Closed()
 		})
 	}
 }
@@ -60,28 +49,44 @@ func TestRefused(t *testing.T) {
 // TestSubscribe: one SUBSCRIBE per source with all its addresses; refused filters are named (bindings.md 4.3).
 func TestSubscribe(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(1, "a/#;b", "c")), Config{})
+	o := open(t, at(b, sources(1, "a/#;b", "c")), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
 	first := s.subscribe(1, 1)
 	second := s.subscribe(1)
-	o.ok()
+	o.OK()
 	if len(first.Topics) != 2 || len(second.Topics) != 1 || second.Topics[0] != "c" || first.Qoss[0] != 1 || second.Qoss[0] != 1 {
 		t.Errorf("%v, %v", first, second)
 	}
 	for name, codes := range map[string][]byte{"all": {0x80, 0x80}, "some": {1, 0x80}} {
 		t.Run(name, func(t *testing.T) {
 			b := newFakeBroker(t)
-			o := open(t, at(b, sources(1, "a/#;b")), Config{})
+			o := open(t, at(b, sources(1, "a/#;b")), mqttbinding.Config{})
 			s := b.session()
 			s.connect(0, false)
 			p := s.subscribe(codes...)
-			err := o.err()
+			err := o.Err()
 			if err == nil || !client.UserIndicated(err) || !strings.Contains(err.Error(), p.Topics[1]) {
 				t.Fatalf("%v", err)
 			}
-			s.closed()
+			s.Closed()
 		})
+	}
+}
+
+// TestRefusedWhileAMessageWaits: Consume waits for Open to return, so Open must not wait for Consume, whatever it does.
+func TestRefusedWhileAMessageWaits(t *testing.T) {
+	b := newFakeBroker(t)
+	o := open(t, at(b, sources(1, "a")), mqttbinding.Config{})
+	s := b.session()
+	s.connect(0, true)
+	s.publish("a", 1, 1, "of the old session")
+	s.subscribe(0x80)
+	if err := o.Err(); err == nil || !client.UserIndicated(err) {
+		t.Errorf("open: %v", err)
+	}
+	if n := o.Dialer.Sockets(); n != 0 {
+		t.Errorf("%d sockets are left after a failed open", n)
 	}
 }
 
@@ -89,12 +94,12 @@ func TestSubscribe(t *testing.T) {
 // acknowledged and discarded.
 func TestAcknowledgeInOrder(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(1, "a/+")), Config{})
+	o := open(t, at(b, sources(1, "a/+")), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, true)
 	s.subscribe(1)
 	s.publish("left/over", 1, 9, "from an old subscription of the session")
-	o.ok()
+	o.OK()
 	if p := expect[*packets.PubackPacket](s); p.MessageID != 9 {
 		t.Fatalf("%v", p)
 	}
@@ -102,10 +107,12 @@ func TestAcknowledgeInOrder(t *testing.T) {
 		s.publish("a/b", 1, id, "x")
 	}
 	s.publish("left/over", 1, 4, "behind them")
-	first, second, third := o.next(), o.next(), o.next()
+	first, second, third := o.Next(), o.Next(), o.Next()
 	third.Settle(client.Settle)
-	second.Settle(client.Reject)         // acknowledged all the same
-	first.Settle(client.RejectRedeliver) // likewise without reconnectForRedelivery
+	second.Settle(client.Reject) // acknowledged all the same
+	o.Send(client.Outbound{Address: "t"})
+	expect[*packets.PublishPacket](s)    // and no PUBACK before: the first one is not settled
+	first.Settle(client.RejectRedeliver) // acknowledged without reconnectForRedelivery
 	for id := uint16(1); id <= 4; id++ {
 		if p := expect[*packets.PubackPacket](s); p.MessageID != id {
 			t.Fatalf("PUBACK %d, want %d", p.MessageID, id)
@@ -116,16 +123,16 @@ func TestAcknowledgeInOrder(t *testing.T) {
 // TestHeaders is the table of bindings.md 4.3.
 func TestHeaders(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(2, "x", "a/+;b")), Config{})
+	o := open(t, at(b, sources(2, "x", "a/+;b")), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
 	s.subscribe(2)
 	s.subscribe(2, 2)
-	o.ok()
+	o.OK()
 	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
 	p.TopicName, p.Qos, p.Retain, p.MessageID, p.Payload = "a/7", 2, true, 1, []byte("caf\xe9")
 	s.send(p)
-	in := o.next()
+	in := o.Next()
 	want := messages.Headers{"mqtt.topic": "a/7", "mqtt.qos": "2", "mqtt.retain": "true"}
 	if fmt.Sprint(in.Headers) != fmt.Sprint(want) || in.SourceIndex != 1 || in.Address != "a/+;b" || in.Topic != "a/7" || in.AtMostOnce ||
 		string(in.Bytes) != "caf\xe9" || in.Text != "caf\uFFFD" || !in.HasText || !in.HasBytes {
@@ -140,7 +147,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("%v", p)
 	}
 	s.publish("b", 0, 0, "")
-	if in := o.next(); !in.AtMostOnce || in.Headers["mqtt.qos"] != "0" || in.Headers["mqtt.retain"] != "false" {
+	if in := o.Next(); !in.AtMostOnce || in.Headers["mqtt.qos"] != "0" || in.Headers["mqtt.retain"] != "false" {
 		t.Errorf("%+v", in)
 	}
 }
@@ -148,20 +155,20 @@ func TestHeaders(t *testing.T) {
 // TestOverlappingSources: a message for two sources goes to both and is acknowledged when both have settled it.
 func TestOverlappingSources(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(1, "a/#", "a/b")), Config{})
+	o := open(t, at(b, sources(1, "a/#", "a/b")), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
 	s.subscribe(1)
 	s.subscribe(1)
-	o.ok()
+	o.OK()
 	s.publish("a/b", 1, 1, "x")
-	first, second := o.next(), o.next()
+	first, second := o.Next(), o.Next()
 	if first.SourceIndex != 0 || second.SourceIndex != 1 {
 		t.Fatalf("sources %d, %d", first.SourceIndex, second.SourceIndex)
 	}
 	second.Settle(client.Settle)
 	s.publish("a/c", 1, 2, "y")
-	o.next().Settle(client.Settle)
+	o.Next().Settle(client.Settle)
 	first.Settle(client.Settle)
 	for id := uint16(1); id <= 2; id++ {
 		if p := expect[*packets.PubackPacket](s); p.MessageID != id {
@@ -173,10 +180,10 @@ func TestOverlappingSources(t *testing.T) {
 // TestPublish is the table of bindings.md 4.5.
 func TestPublish(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b), Config{})
+	o := open(t, at(b), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
-	o.ok()
+	o.OK()
 	for name, row := range map[string]struct {
 		m      client.Outbound
 		topic  string
@@ -190,7 +197,7 @@ func TestPublish(t *testing.T) {
 		"QoS 0":   {client.Outbound{Address: "a", QoS: 1, Text: "t", HasText: true, Headers: messages.Headers{"mqtt.qos": "0"}}, "a", 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			outcome := o.publish(row.m)
+			outcome := o.Send(row.m)
 			p := expect[*packets.PublishPacket](s)
 			if p.TopicName != row.topic || p.Qos != row.qos || p.Retain != row.retain || string(p.Payload) != "t" {
 				t.Errorf("%v", p)
@@ -206,7 +213,7 @@ func TestPublish(t *testing.T) {
 				}
 				s.ack(packets.Pubcomp, p.MessageID)
 			}
-			if got := await(t, outcome); got.Err != nil || got.Status != 200 {
+			if got := clienttest.Await(t, outcome); got.Err != nil || got.Status != 200 {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -220,14 +227,14 @@ func TestPublish(t *testing.T) {
 		"no topic":     {Address: ""},
 		"header topic": {Address: "a", Headers: messages.Headers{"mqtt.topic": "b/+"}},
 	} {
-		if got := await(t, o.publish(m)); got.Status != 400 || got.Err == nil {
+		if got := clienttest.Await(t, o.Send(m)); got.Status != 400 || got.Err == nil {
 			t.Errorf("%s: %+v, want 400", name, got)
 		}
 	}
 	s.ack(packets.Puback, 4711) // of nothing: ignored
-	outcome := o.publish(client.Outbound{Address: "a", QoS: 1})
+	outcome := o.Send(client.Outbound{Address: "a", QoS: 1})
 	s.ack(packets.Puback, expect[*packets.PublishPacket](s).MessageID)
-	if got := await(t, outcome); got.Err != nil {
+	if got := clienttest.Await(t, outcome); got.Err != nil {
 		t.Errorf("still usable: %+v", got)
 	}
 }
@@ -235,31 +242,31 @@ func TestPublish(t *testing.T) {
 // TestPublishOutcomes: the link breaks, we close, the queue is full.
 func TestPublishOutcomes(t *testing.T) {
 	b := newFakeBroker(t)
-	broken := open(t, at(b), Config{MaxQueueSize: 2})
+	broken := open(t, at(b), mqttbinding.Config{MaxQueueSize: 2})
 	s := b.session()
 	s.connect(0, false)
-	broken.ok()
-	first, second := broken.publish(client.Outbound{Address: "a", QoS: 1}), broken.publish(client.Outbound{Address: "a", QoS: 2})
-	if got := await(t, broken.publish(client.Outbound{Address: "a", QoS: 1})); got.Status != 503 || got.Err == nil || errors.Is(got.Err, client.ErrClosed) {
+	broken.OK()
+	first, second := broken.Send(client.Outbound{Address: "a", QoS: 1}), broken.Send(client.Outbound{Address: "a", QoS: 2})
+	if got := clienttest.Await(t, broken.Send(client.Outbound{Address: "a", QoS: 1})); got.Status != 503 || got.Err == nil || errors.Is(got.Err, client.ErrClosed) {
 		t.Errorf("full queue: %+v", got)
 	}
-	_ = s.conn.Close()
+	_ = s.Conn.Close()
 	for _, outcome := range []chan client.Outcome{first, second} {
-		if got := await(t, outcome); got.Status != 503 || got.Err == nil || errors.Is(got.Err, client.ErrClosed) {
+		if got := clienttest.Await(t, outcome); got.Status != 503 || got.Err == nil || errors.Is(got.Err, client.ErrClosed) {
 			t.Errorf("broken link: %+v", got)
 		}
 	}
-	if e := broken.event(); !strings.HasPrefix(e, "lost: ") {
+	if e := broken.Event(); !strings.HasPrefix(e, "lost: ") {
 		t.Error(e)
 	}
 
-	closing := open(t, at(b), Config{})
+	closing := open(t, at(b), mqttbinding.Config{})
 	s = b.session()
 	s.connect(0, false)
-	closing.ok()
-	outcome := closing.publish(client.Outbound{Address: "a", QoS: 1})
-	closing.close(5 * time.Second)
-	if got := await(t, outcome); got.Status != 503 || !errors.Is(got.Err, client.ErrClosed) {
+	closing.OK()
+	outcome := closing.Send(client.Outbound{Address: "a", QoS: 1})
+	closing.Shut(5 * time.Second)
+	if got := clienttest.Await(t, outcome); got.Status != 503 || !errors.Is(got.Err, client.ErrClosed) {
 		t.Errorf("closed: %+v", got)
 	}
 }
@@ -267,19 +274,19 @@ func TestPublishOutcomes(t *testing.T) {
 // TestCloseDrains: publishes without outcome get a moment before the DISCONNECT.
 func TestCloseDrains(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b), Config{})
+	o := open(t, at(b), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
-	o.ok()
-	outcome := o.publish(client.Outbound{Address: "a", QoS: 1})
+	o.OK()
+	outcome := o.Send(client.Outbound{Address: "a", QoS: 1})
 	p := expect[*packets.PublishPacket](s)
 	closed := make(chan struct{})
-	go func() { o.close(5 * time.Second); close(closed) }()
+	go func() { o.Shut(5 * time.Second); close(closed) }()
 	s.ack(packets.Puback, p.MessageID)
 	expect[*packets.DisconnectPacket](s)
-	_ = s.conn.Close()
+	_ = s.Conn.Close()
 	<-closed
-	if got := await(t, outcome); got.Err != nil {
+	if got := clienttest.Await(t, outcome); got.Err != nil {
 		t.Errorf("%+v", got)
 	}
 }
@@ -287,53 +294,53 @@ func TestCloseDrains(t *testing.T) {
 // TestTooManyMessages: a broker that ignores the limit of unacknowledged messages is cut off, the queue has an end.
 func TestTooManyMessages(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(1, "a")), Config{})
+	o := open(t, at(b, sources(1, "a")), mqttbinding.Config{})
 	s := b.session()
 	s.connect(0, false)
 	s.subscribe(1)
-	o.ok()
+	o.OK()
 	go func() {
-		for range o.h.received { //nolint:revive // consumed, never settled
+		for range o.Received { //nolint:revive // consumed, never settled
 		}
 	}()
-	defer close(o.h.received)
+	defer close(o.Received)
 	var flood []byte
 	for range 100 {
 		flood = append(flood, "\x32\x05\x00\x01a\x00\x01"...)
 	}
-	for range maxPending/100 + 2 {
-		if _, err := s.conn.Write(flood); err != nil {
+	for range 65535/100 + 2 {
+		if _, err := s.Conn.Write(flood); err != nil {
 			break
 		}
 	}
-	if e := o.event(); !strings.HasPrefix(e, "lost: ") {
+	if e := o.Event(); !strings.HasPrefix(e, "lost: ") {
 		t.Error(e)
 	}
-	o.close(5 * time.Second)
+	o.Shut(5 * time.Second)
 }
 
-// TestDropped: QoS 0 messages that a blocked consumer leaves lying are dropped beyond a limit, and reported.
+// TestDropped: of QoS 0 messages that a blocked consumer leaves lying 1000 are kept, more are dropped, and reported.
 func TestDropped(t *testing.T) {
 	b := newFakeBroker(t)
-	o := open(t, at(b, sources(0, "a")), Config{})
-	o.h.received = make(chan *client.Inbound) // nobody takes anything
+	o := open(t, at(b, sources(0, "a")), mqttbinding.Config{})
+	o.Received = make(chan *client.Inbound) // nobody takes anything
 	s := b.session()
 	s.connect(0, false)
 	s.subscribe(0)
-	o.ok()
-	for range maxAtMostOnce + 10 {
+	o.OK()
+	for range 1010 {
 		s.publish("a", 0, 0, "x")
 	}
-	if e := o.event(); e != "dropped: a" {
+	if e := o.Event(); e != "dropped: a" {
 		t.Error(e)
 	}
 	taken := make(chan struct{})
 	go func() {
 		defer close(taken)
-		for range o.h.received { //nolint:revive // lets Consume end
+		for range o.Received { //nolint:revive // lets Consume end
 		}
 	}()
-	o.close(5 * time.Second)
-	close(o.h.received)
+	o.Shut(5 * time.Second)
+	close(o.Received)
 	<-taken
 }

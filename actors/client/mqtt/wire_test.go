@@ -11,7 +11,7 @@ import (
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
-	"hawser/actors/client"
+	"hawser/actors/client/mqttbinding"
 )
 
 // fakePeer takes down what a wire tells.
@@ -19,13 +19,17 @@ type fakePeer struct {
 	messages int
 	acks     []byte
 	cause    error
-	sentAll  []*publication
 }
 
-func (p *fakePeer) received(string, byte, bool, uint16, []byte) error { p.messages++; return nil }
-func (p *fakePeer) acknowledged(kind byte, _ uint16)                  { p.acks = append(p.acks, kind) }
-func (p *fakePeer) sent(all []*publication)                           { p.sentAll = append(p.sentAll, all...) }
-func (p *fakePeer) broken(err error)                                  { p.cause = err }
+func (p *fakePeer) Received(mqttbinding.Message) error        { p.messages++; return nil }
+func (p *fakePeer) Acknowledged(kind byte, _ uint16, _ error) { p.acks = append(p.acks, kind) }
+func (p *fakePeer) Sent([]*mqttbinding.Publication)           {}
+func (p *fakePeer) Broken(err error)                          { p.cause = err }
+
+// wired is a wire that reads from in.
+func wired(in io.Reader, maxPacket int, peer *fakePeer) *wire {
+	return newWire(mqttbinding.NewWire(scripted{in: in}, peer), maxPacket, peer)
+}
 
 // scripted is a socket that delivers bytes and takes everything.
 type scripted struct {
@@ -75,7 +79,7 @@ func TestWireRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			peer := &fakePeer{}
-			w := newWire(scripted{in: strings.NewReader(row.received)}, 1<<20, peer)
+			w := wired(strings.NewReader(row.received), 1<<20, peer)
 			defer func() { _ = w.Close() }()
 			if row.sent != "" {
 				if _, err := w.Write([]byte(row.sent)); err != nil {
@@ -98,7 +102,7 @@ func TestWireRefuses(t *testing.T) {
 func TestWireHandsOn(t *testing.T) {
 	const stream = connack + "\x30\x03\x00\x01a" + "\x32\x06\x00\x01a\x00\x07x" + "\x40\x02\x00\x01" + "\xd0\x00" + "\x50\x02\x00\x01\x62\x02\x00\x01\x70\x02\x00\x01" + "\x34\x05\x00\x01a\x00\x08"
 	peer := &fakePeer{}
-	w := newWire(scripted{in: iotest.OneByteReader(strings.NewReader(stream))}, 1<<20, peer)
+	w := wired(iotest.OneByteReader(strings.NewReader(stream)), 1<<20, peer)
 	defer func() { _ = w.Close() }()
 	var seen []byte
 	for {
@@ -120,37 +124,6 @@ func TestWireHandsOn(t *testing.T) {
 	}
 }
 
-// TestPublishPacket: paho's codec reads what we write.
-func TestPublishPacket(t *testing.T) {
-	for _, row := range []struct {
-		p  publication
-		id uint16
-	}{
-		{publication{topic: "a/b", text: "hello"}, 0},
-		{publication{topic: "a", qos: 1, bytes: []byte{0, 255}}, 1024},
-		{publication{topic: "ä", qos: 2, retain: true}, 65535},
-		{publication{topic: strings.Repeat("t", 65535), qos: 1, text: strings.Repeat("x", 200_000)}, 7},
-	} {
-		got, err := packets.ReadPacket(bytes.NewReader(row.p.append(nil, row.id)))
-		p, ok := got.(*packets.PublishPacket)
-		if err != nil || !ok || p.TopicName != row.p.topic || p.Qos != row.p.qos || p.Retain != row.p.retain || p.Dup || p.MessageID != row.id || string(p.Payload) != row.p.text+string(row.p.bytes) {
-			t.Errorf("%.40q, QoS %d: %v, %v", row.p.topic, row.p.qos, got, err)
-		}
-	}
-}
-
-func TestQueueIsEmptyAfterClose(t *testing.T) {
-	q := newQueue[int]()
-	q.put(1)
-	q.close()
-	if q.put(2) {
-		t.Error("a closed queue takes values")
-	}
-	if got := q.take(nil); len(got) != 1 || q.take(got) != nil {
-		t.Errorf("%v", got)
-	}
-}
-
 // FuzzWire lets a broker send anything: what passes is readable for paho's codec, and nothing panics.
 func FuzzWire(f *testing.F) {
 	f.Add([]byte(connack + "\x30\x03\x00\x01a\xd0\x00\x90\x04\x00\x01\x00\x00"))
@@ -158,7 +131,7 @@ func FuzzWire(f *testing.F) {
 	f.Add([]byte("\x20\x02\x00\x05"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		peer := &fakePeer{}
-		w := newWire(scripted{in: bytes.NewReader(stream)}, 1<<16, peer)
+		w := wired(bytes.NewReader(stream), 1<<16, peer)
 		_, _ = w.Write([]byte("\x82\x0a\x00\x01\x00\x01a\x01\x00\x01b\x01"))
 		for i := 0; ; i++ {
 			p, err := packets.ReadPacket(w)
@@ -175,22 +148,6 @@ func FuzzWire(f *testing.F) {
 		_ = w.Close()
 		if peer.cause == nil {
 			t.Fatal("the stream has ended and nobody is told")
-		}
-	})
-}
-
-// FuzzPublishPacket checks the rendering of packets against paho's codec.
-func FuzzPublishPacket(f *testing.F) {
-	f.Add("a/b", "payload", byte(1), true, uint16(1024))
-	f.Fuzz(func(t *testing.T, topic, payload string, qos byte, retain bool, id uint16) {
-		p, err := newPublication(&client.Outbound{Address: topic, QoS: int(qos % 3), Text: payload, HasText: true}, nil)
-		if err != nil {
-			return
-		}
-		p.retain = retain
-		got, err := packets.ReadPacket(bytes.NewReader(p.append(nil, id)))
-		if q, ok := got.(*packets.PublishPacket); err != nil || !ok || q.TopicName != topic || string(q.Payload) != payload || q.Retain != retain {
-			t.Fatalf("%v, %v", got, err)
 		}
 	})
 }

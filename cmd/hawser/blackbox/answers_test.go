@@ -21,6 +21,26 @@ func (n *node) awaitLive(id, live string) {
 	})
 }
 
+// awaitStored waits until a connection has a stored status.
+func (n *node) awaitStored(id, stored string) {
+	n.t.Helper()
+	eventually(n.t, 15*time.Second, id+" is stored as "+stored, func() error {
+		if s := n.command(on("retrieveConnectionStatus", id)); s["connectionStatus"] != stored {
+			return fmt.Errorf("%s", show(s))
+		}
+		return nil
+	})
+}
+
+// journalOf are the types of the events of a connection, in their order.
+func (n *node) journalOf(id string) (types []string) {
+	n.t.Helper()
+	for _, row := range queryStore(n.t, n.env, `select type from journal where pid = 'connection:`+id+`' order by seq_nr`) {
+		types = append(types, strings.TrimPrefix(row[0], "connectivity.events:connection"))
+	}
+	return types
+}
+
 func (n *node) ids() []string {
 	n.t.Helper()
 	return texts(n.commandAt(idsActor, object{"type": "connectivity.commands:retrieveAllConnectionIds"})["connectionIds"])
@@ -63,6 +83,70 @@ func e1(status int, code, names string) func(*testing.T, *node, answer) {
 		reply := a.object(t)
 		wantError(t, reply, status, code)
 		mention(t, reply, names)
+		readable(t, a)
+	}
+}
+
+// omits expects that an answer that is right otherwise is without a member.
+func omits(name string, check func(*testing.T, *node, answer)) func(*testing.T, *node, answer) {
+	return func(t *testing.T, n *node, a answer) {
+		t.Helper()
+		check(t, n, a)
+		if _, there := a.object(t)[name]; there {
+			t.Fatalf("%s is there: %s", name, a.body)
+		}
+	}
+}
+
+// names expects the header that an error is about.
+func names(header string, check func(*testing.T, *node, answer)) func(*testing.T, *node, answer) {
+	return func(t *testing.T, n *node, a answer) {
+		t.Helper()
+		check(t, n, a)
+		if got := a.object(t)["invalidHeaderKey"]; got != header {
+			t.Fatalf("invalidHeaderKey %v, want %s: %s", got, header, a.body)
+		}
+	}
+}
+
+// atOnce expects an answer long before its timeout is over, which is at least 10 s.
+func atOnce(check func(*testing.T, *node, answer)) func(*testing.T, *node, answer) {
+	return func(t *testing.T, n *node, a answer) {
+		t.Helper()
+		if a.took > 8*time.Second {
+			t.Fatalf("answered after %v", a.took)
+		}
+		check(t, n, a)
+	}
+}
+
+// own expects an E2 of the node that was asked (decision D3).
+func own(status int, code string, mentioned ...string) func(*testing.T, *node, answer) {
+	return func(t *testing.T, n *node, a answer) {
+		t.Helper()
+		direct(func(t *testing.T, reply object) {
+			mention(t, wantE2(t, reply, status, code), mentioned...)
+			if reply["instance"] != n.instance {
+				t.Fatalf("instance %v, want %s", reply["instance"], n.instance)
+			}
+		})(t, n, a)
+		readable(t, a)
+	}
+}
+
+// readable expects an answer that shows angle brackets as they are.
+func readable(t testing.TB, a answer) {
+	t.Helper()
+	if strings.Contains(string(a.body), `\u003c`) {
+		t.Fatalf("escaped: %s", a.body)
+	}
+}
+
+// bare expects exactly the members of a reply that says no more than that a command was executed.
+func bare(t testing.TB, reply object, name, id string, status int) {
+	t.Helper()
+	if got, want := show(reply), fmt.Sprintf(`{"connectionId":"%s","status":%d,"type":"connectivity.responses:%s"}`, id, status, name); got != want {
+		t.Fatalf("%s, want %s", got, want)
 	}
 }
 

@@ -107,42 +107,18 @@ func BenchmarkRelay(b *testing.B) {
 	for _, path := range []struct{ name, in, out string }{{"hawser", "a/1", "b"}, {"bare-paho", "x/1", "y"}} {
 		for _, window := range []int{1, 200} {
 			b.Run(fmt.Sprintf("%s/window=%d", path.name, window), func(b *testing.B) {
-				sent := make([]time.Time, b.N)
-				latencies := make([]time.Duration, b.N)
-				free := make(chan struct{}, window)
-				var got atomic.Int64
-				done := make(chan struct{})
-				c := dial(b, broker, "bench-"+path.name)
-				token := c.Subscribe(path.out, 1, func(_ mqtt.Client, m mqtt.Message) {
-					k := benchValue(m.Payload())
-					if k < 0 || k >= len(sent) || latencies[k] != 0 {
-						return
-					}
-					latencies[k] = time.Since(sent[k])
-					<-free
-					if got.Add(1) == int64(b.N) {
-						close(done)
-					}
-				})
-				if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
-					b.Fatal(token.Error())
-				}
-				b.ResetTimer()
-				for k := range b.N {
-					free <- struct{}{}
-					sent[k] = time.Now()
-					c.Publish(path.in, 1, false, liveEvent(k))
-				}
-				select {
-				case <-done:
-				case <-time.After(60 * time.Second):
-					b.Fatalf("%d of %d arrived", got.Load(), b.N)
-				}
-				b.StopTimer()
-				report(b, b.N, latencies)
-				c.Unsubscribe(path.out).WaitTimeout(5 * time.Second)
+				benchmarkPump(b, broker, path.in, path.out, window)
 			})
 		}
+	}
+}
+
+// BenchmarkRelayMQTT5 is the line hawser of BenchmarkRelay with connections of type mqtt-5.
+func BenchmarkRelayMQTT5(b *testing.B) {
+	broker := mosquitto(b)
+	bridge(startNode(b, sqliteStore(b)), broker, overMQTT5)
+	for _, window := range []int{1, 200} {
+		b.Run(fmt.Sprintf("window=%d", window), func(b *testing.B) { benchmarkPump(b, broker, "a/1", "b", window) })
 	}
 }
 

@@ -486,6 +486,11 @@ func TestClusterMoves(t *testing.T) {
 	l.check(t, "come back")
 	checkJournal(t, nodes[0].env)
 	checkMembers(t, nodes)
+	for _, n := range nodes {
+		if k := strings.Count(n.log.String(), "the client connection is closing"); k > 0 {
+			t.Errorf("%s took the end of a way to another node that it closed itself for the end of the next, %d times", n.instance, k)
+		}
+	}
 }
 
 // TestClusterMemberCutFromPostgres cuts one of three nodes from the database and not from its peers: it refuses commands

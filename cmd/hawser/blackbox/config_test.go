@@ -186,6 +186,17 @@ func TestStartWithoutDatabase(t *testing.T) {
 		wantError(t, a.object(t), 503, "gateway:service.unavailable")
 		return nil
 	})
+	for _, r := range []struct{ method, path, body string }{
+		{"GET", api, ""}, {"GET", api + "?ids-only=true", ""}, {"POST", api, show(minimal("tcp://h:1"))}, {"POST", api + "?dry-run=true", show(minimal("tcp://h:1"))},
+		{"GET", api + "/x", ""}, {"PUT", api + "/x", show(minimal("tcp://h:1"))}, {"DELETE", api + "/x", ""}, {"GET", api + "/x/status", ""},
+		{"GET", api + "/x/metrics", ""}, {"GET", api + "/x/logs", ""},
+	} {
+		n.rest(r.method, r.path, r.body).refused(t, 503, "gateway:service.unavailable")
+	}
+	n.rest("POST", api+"/x/command", "connectivity.commands:openConnection", header("Content-Type", textBody)).refused(t, 503, "gateway:service.unavailable")
+	for _, path := range []string{"/devops/logging", "/devops/config", "/status", "/stats/things/details", "/api/2/openapi.json"} {
+		n.rest("GET", path, nil).want(t, 200)
+	}
 	n.stop()
 	if strings.Contains(n.log.String(), password) {
 		t.Error("the log shows the password of the database")

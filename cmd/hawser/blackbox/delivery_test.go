@@ -19,8 +19,8 @@ import (
 	_ "modernc.org/sqlite" // reads the journal of the embedded store as an operator would
 )
 
-// bridge creates and opens two connections: what arrives on "a/#" as a live event goes out on "b".
-func bridge(n *node, broker string) {
+// bridge creates and opens two connections: what arrives on "a/#" as a live event goes out on "b". change edits both.
+func bridge(n *node, broker string, change ...func(object)) {
 	n.t.Helper()
 	source := mqttConnection("from", broker, "open", func(c object) {
 		c["targets"] = []any{}
@@ -31,6 +31,9 @@ func bridge(n *node, broker string) {
 		c["targets"] = []any{object{"address": "b", "qos": 1, "topics": []any{"_/_/things/live/events"}, "authorizationContext": []any{"box:shared"}}}
 	})
 	for _, c := range []object{target, source} {
+		for _, f := range change {
+			f(c)
+		}
 		wantStatus(n.t, n.command(with("createConnection", c)), 201)
 		n.awaitLive(c["id"].(string), "open")
 	}

@@ -188,6 +188,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	took   time.Duration
 }
 
 func (a answer) object(t testing.TB) map[string]any {
@@ -221,6 +222,7 @@ func (n *node) try(method, path, body string, change ...func(*http.Request)) (an
 	for _, c := range change {
 		c(req)
 	}
+	began := time.Now()
 	resp, err := httpClient.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -230,7 +232,7 @@ func (n *node) try(method, path, body string, change ...func(*http.Request)) (an
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{resp.StatusCode, resp.Header, b}, nil
+	return answer{resp.StatusCode, resp.Header, b, time.Since(began)}, nil
 }
 
 type object = map[string]any
@@ -324,12 +326,17 @@ func wantError(t *testing.T, reply object, status int, code string) {
 	if reply["error"] != code {
 		t.Fatalf("error %v, want %s: %s", reply["error"], code, show(reply))
 	}
+	_, typed := reply["type"]
+	_, around := reply["payload"]
+	if message, ok := reply["message"].(string); typed || around || !ok || message == "" {
+		t.Fatalf("no bare error: %s", show(reply))
+	}
 }
 
 // wantE2 checks an error around the target, shape E2, and returns its payload.
 func wantE2(t *testing.T, reply object, status int, code string) object {
 	t.Helper()
-	if reply["type"] != "devops.responses:errorResponse" {
+	if instance, ok := reply["instance"].(string); reply["type"] != "devops.responses:errorResponse" || reply["serviceName"] != "connectivity" || !ok || instance == "" || len(reply) != 5 {
 		t.Fatalf("no E2: %s", show(reply))
 	}
 	wantStatus(t, reply, status)
@@ -348,23 +355,7 @@ func number(v any) int {
 
 func show(v any) string { b, _ := json.Marshal(v); return string(b) }
 
-// eventually repeats check until it returns nil; it fails the test at the deadline with the last error.
-func eventually(t testing.TB, within time.Duration, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s: %v", within, what, err)
-		}
-		<-tick.C
-	}
-}
+var eventually = persistencetest.Eventually // short: it is everywhere
 
 // freePorts returns n loopback addresses that were free a moment ago.
 func freePorts(t testing.TB, n int) []string {

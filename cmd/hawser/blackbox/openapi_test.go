@@ -41,10 +41,10 @@ func TestOpenAPI(t *testing.T) {
 	t.Run("refuses what is not described", func(t *testing.T) {
 		// The check itself is checked: an answer with a member too many, of another status, of another type is found.
 		for _, bad := range []answer{
-			{200, http.Header{"Content-Type": {"application/json"}}, []byte(`{"id":"a","what":1}`)},
-			{299, http.Header{"Content-Type": {"application/json"}}, []byte(`{}`)},
-			{404, http.Header{"Content-Type": {"application/json"}}, []byte(`{"status":"404","error":"x","message":"y"}`)},
-			{200, http.Header{"Content-Type": {"text/html"}}, []byte(`x`)},
+			{status: 200, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(`{"id":"a","what":1}`)},
+			{status: 299, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(`{}`)},
+			{status: 404, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(`{"status":"404","error":"x","message":"y"}`)},
+			{status: 200, header: http.Header{"Content-Type": {"text/html"}}, body: []byte(`x`)},
 		} {
 			if err := d.check("GET", api+"/a", nil, "", bad); err == nil {
 				t.Errorf("%d %s is described", bad.status, bad.body)
@@ -68,7 +68,8 @@ func (d described) methods(t *testing.T) {
 	for path, item := range d.doc.Paths.Map() {
 		known := slices.Sorted(maps.Keys(item.Operations()))
 		for _, method := range allMethods {
-			a := d.n.as(t).rest(method, strings.ReplaceAll(path, "{connectionId}", "nobody"), nil)
+			there := strings.NewReplacer("{connectionId}", "nobody", "{service}", "connectivity", "{instance}", d.n.instance).Replace(path)
+			a := d.n.as(t).rest(method, there, nil)
 			if slices.Contains(known, method) {
 				if a.status == 405 || a.status == 404 && method != "DELETE" && !strings.Contains(path, "{") {
 					t.Errorf("%s %s: %d", method, path, a.status)
@@ -101,6 +102,7 @@ func (d described) answers(t *testing.T, good string) {
 		target := c["targets"].([]any)[0].(object)
 		target["issuedAcknowledgementLabel"], target["headerMapping"], target["payloadMapping"] = "live-response", object{"a": "b"}, []any{"Ditto"}
 	}
+	ids := envelope(idsActor, nil, object{"type": "connectivity.commands:retrieveAllConnectionIds"})
 	command := func(name string) string { return "connectivity.commands:" + name }
 	for _, row := range []struct {
 		method, path string
@@ -180,6 +182,29 @@ func (d described) answers(t *testing.T, good string) {
 		{"GET", "/overall/status/cluster", nil, 200, nil},
 		{"GET", "/overall/status/cluster", nil, 401, []func(*http.Request){nobody}},
 		{"GET", "/api/2/openapi.json", nil, 200, nil},
+		{"GET", "/stats/things", nil, 200, []func(*http.Request){nobody}},
+		{"GET", "/stats/search", nil, 200, []func(*http.Request){nobody}},
+		{"GET", "/stats/things/details?entity=a&entity=b&namespace=c", nil, 200, nil},
+		{"GET", "/stats/things/details", nil, 401, []func(*http.Request){nobody}},
+		{"POST", "/devops/piggyback", ids, 200, nil},
+		{"POST", "/devops/piggyback/connectivity", ids, 200, nil},
+		{"POST", "/devops/piggyback/connectivity/box-1", ids, 200, nil},
+		{"POST", "/devops/piggyback", envelope(shardRegion, object{"response-required": false}, on("closeConnection", "rich")), 202, nil},
+		{"POST", "/devops/piggyback", "{}", 400, nil},
+		{"POST", "/devops/piggyback", ids, 401, []func(*http.Request){nobody}},
+		{"POST", "/devops/piggyback/nobody", ids, 404, nil},
+		{"POST", "/devops/piggyback", strings.Repeat(" ", 1100<<10), 413, []func(*http.Request){header("Expect", "100-continue")}},
+		{"GET", "/devops/logging", nil, 200, nil},
+		{"GET", "/devops/logging/connectivity?includeDisabledLoggers=true", nil, 200, nil},
+		{"GET", "/devops/logging/gateway/box-1", nil, 200, nil},
+		{"GET", "/devops/logging/connectivity/box-9", nil, 404, nil},
+		{"PUT", "/devops/logging", object{"level": "info"}, 200, nil},
+		{"PUT", "/devops/logging/connectivity", object{"level": "info"}, 200, nil},
+		{"PUT", "/devops/logging/connectivity/box-1", object{"level": "info", "logger": "hawser"}, 200, nil},
+		{"PUT", "/devops/logging", object{"level": "loud"}, 400, nil},
+		{"GET", "/devops/config?path=ditto.info", nil, 200, nil},
+		{"GET", "/devops/config/connectivity", nil, 200, nil},
+		{"GET", "/devops/config/connectivity/box-1", nil, 200, nil},
 	} {
 		t.Run(fmt.Sprintf("%s %s %d", row.method, row.path, row.status), func(t *testing.T) {
 			a := d.n.as(t).rest(row.method, row.path, row.body, row.change...).want(t, row.status)

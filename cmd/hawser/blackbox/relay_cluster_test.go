@@ -239,38 +239,7 @@ func BenchmarkRelayBetweenNodes(b *testing.B) {
 	}{{"same-node", same}, {"two-nodes", apart}} {
 		for _, window := range []int{1, 200} {
 			b.Run(fmt.Sprintf("%s/window=%d", way.name, window), func(b *testing.B) {
-				sent, latencies := make([]time.Time, b.N), make([]time.Duration, b.N)
-				free := make(chan struct{}, window)
-				var got atomic.Int64
-				done := make(chan struct{})
-				c := dial(b, broker, "bench-"+way.name)
-				token := c.Subscribe(fmt.Sprintf("bout/%d", way.k), 1, func(_ mqtt.Client, m mqtt.Message) {
-					k := benchValue(m.Payload())
-					if k < 0 || k >= len(sent) || latencies[k] != 0 {
-						return
-					}
-					latencies[k] = time.Since(sent[k])
-					<-free
-					if got.Add(1) == int64(b.N) {
-						close(done)
-					}
-				})
-				if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
-					b.Fatal(token.Error())
-				}
-				b.ResetTimer()
-				for k := range b.N {
-					free <- struct{}{}
-					sent[k] = time.Now()
-					c.Publish(fmt.Sprintf("bin/%d", way.k), 1, false, liveEvent(k))
-				}
-				select {
-				case <-done:
-				case <-time.After(60 * time.Second):
-					b.Fatalf("%d of %d arrived", got.Load(), b.N)
-				}
-				b.StopTimer()
-				report(b, b.N, latencies)
+				benchmarkPump(b, broker, fmt.Sprintf("bin/%d", way.k), fmt.Sprintf("bout/%d", way.k), window)
 			})
 		}
 	}

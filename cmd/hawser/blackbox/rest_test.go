@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 const api = "/api/2/connections"
 
-// rest sends one request to the REST API; nil: no body.
+// rest sends one request to the REST API, of any node of a cluster; nil: no body.
 func (n *node) rest(method, path string, body any, change ...func(*http.Request)) answer {
 	n.t.Helper()
 	text := ""
@@ -30,7 +31,13 @@ func (n *node) rest(method, path string, body any, change ...func(*http.Request)
 		}
 		text = string(encoded)
 	}
-	return n.request(method, path, text, change...)
+	all := n.all()
+	return all[rand.IntN(len(all))].as(n.t).request(method, path, text, change...)
+}
+
+// locates reports whether a Location is that of the connection at one of the nodes: the one that answered.
+func (n *node) locates(location string, id any) bool {
+	return slices.ContainsFunc(n.all(), func(n *node) bool { return location == fmt.Sprintf("http://%s%s/%v", n.http, api, id) })
 }
 
 // header, without, nobody and asUser change a request.
@@ -143,23 +150,27 @@ type restRow struct {
 	do   func(t *testing.T, n *node, id string)
 }
 
-// TestREST is the checklist of http-api.md 13 on both stores. Rows 59, 68 to 72 need a node of their own and are below.
+// TestREST is the checklist of http-api.md 13 on both stores, and on a cluster of which each request goes to any node. Rows 59,
+// 68 to 72 need a node of their own: TestRESTSwitches.
 func TestREST(t *testing.T) {
 	good := mosquitto(t)
-	onBothStores(t, func(t *testing.T, env []string) {
-		n := startNode(t, env)
-		dead := "tcp://" + freePorts(t, 1)[0]
-		if all := n.rest("GET", api, nil).list(t); len(all) != 0 {
-			t.Fatalf("row 7: %v", all)
-		}
-		t.Run("before authentication", func(t *testing.T) { restRows(t, n, refusedBeforehand) })
-		t.Run("create", func(t *testing.T) { restRows(t, n, creating(good, dead)) })
-		t.Run("entry", func(t *testing.T) { restRows(t, n, entry(good, dead)) })
-		t.Run("below", func(t *testing.T) { restRows(t, n, below(good, dead)) })
-		t.Run("list", func(t *testing.T) { restRows(t, n, listing(good)) })
-		t.Run("headers", func(t *testing.T) { restRows(t, n, headersAndTimeouts(good)) })
-		t.Run("operators", func(t *testing.T) { restRows(t, n, operators) })
-	})
+	for name, start := range settings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := inTurn(start(t))
+			dead := "tcp://" + freePorts(t, 1)[0]
+			if all := n.rest("GET", api, nil).list(t); len(all) != 0 {
+				t.Fatalf("row 7: %v", all)
+			}
+			t.Run("before authentication", func(t *testing.T) { restRows(t, n, refusedBeforehand) })
+			t.Run("create", func(t *testing.T) { restRows(t, n, creating(good, dead)) })
+			t.Run("entry", func(t *testing.T) { restRows(t, n, entry(good, dead)) })
+			t.Run("below", func(t *testing.T) { restRows(t, n, below(good, dead)) })
+			t.Run("list", func(t *testing.T) { restRows(t, n, listing(good)) })
+			t.Run("headers", func(t *testing.T) { restRows(t, n, headersAndTimeouts(good)) })
+			t.Run("operators", func(t *testing.T) { restRows(t, n, operators) })
+		})
+	}
 }
 
 func restRows(t *testing.T, n *node, rows []restRow) {
@@ -218,7 +229,7 @@ func creating(good, dead string) []restRow {
 			a := n.rest("POST", api, minimal(good)).want(t, 201)
 			c := a.object(t)
 			id := fmt.Sprint(c["id"])
-			if !uuidPattern.MatchString(id) || !strings.HasSuffix(a.header.Get("Location"), "/"+id) || a.header.Get("Location") != "http://"+n.http+api+"/"+id {
+			if !uuidPattern.MatchString(id) || !n.locates(a.header.Get("Location"), id) {
 				t.Fatalf("%s %s", a.header.Get("Location"), a.body)
 			}
 			if name, there := c["name"]; !there || name != nil || show(c["tags"]) != "[]" || a.header.Get("ETag") != "" || a.header.Get("Entity-Revision") != "1" {
@@ -240,8 +251,8 @@ func creating(good, dead string) []restRow {
 		}},
 		{"11 location", func(t *testing.T, n *node, _ string) {
 			a := n.rest("POST", api+"/?x=1", minimal(good)).want(t, 201)
-			if want := "http://" + n.http + api + "/" + fmt.Sprint(a.object(t)["id"]); a.header.Get("Location") != want {
-				t.Fatalf("%s, want %s", a.header.Get("Location"), want)
+			if !n.locates(a.header.Get("Location"), a.object(t)["id"]) {
+				t.Fatalf("%s of %s", a.header.Get("Location"), a.body)
 			}
 		}},
 		{"12 bodies that are none", func(t *testing.T, n *node, _ string) {
@@ -426,7 +437,7 @@ func entry(good, dead string) []restRow {
 		}},
 		{"35 put creates", func(t *testing.T, n *node, id string) {
 			a := n.rest("PUT", api+"/"+id+"?x=1", minimal(good)).want(t, 201)
-			if a.object(t)["id"] != id || a.header.Get("Location") != "http://"+n.http+api+"/"+id {
+			if a.object(t)["id"] != id || !n.locates(a.header.Get("Location"), id) {
 				t.Fatalf("%v %s", a.header, a.body)
 			}
 		}},
@@ -816,7 +827,8 @@ var operators = []restRow{
 				t.Errorf("%s: %s", name, show(s))
 			}
 		}
-		if number(s["processor-count"]) < 1 || s["instance"] != n.instance || !regexp.MustCompile(`^\d+ MB$`).MatchString(fmt.Sprint(s["total-memory"])) {
+		there := slices.ContainsFunc(n.all(), func(n *node) bool { return s["instance"] == n.instance })
+		if number(s["processor-count"]) < 1 || !there || !regexp.MustCompile(`^\d+ MB$`).MatchString(fmt.Sprint(s["total-memory"])) {
 			t.Error(show(s))
 		}
 		if got := string(n.rest("GET", "/status/health", nil, nobody).want(t, 200).body); got != `{"status":"UP","children":[{"label":"persistence","status":"UP"}]}` {
@@ -839,12 +851,14 @@ var operators = []restRow{
 			}
 		}
 		o := n.rest("GET", "/overall/status", nil).want(t, 200).object(t)
-		if o["roles"].(object)["connectivity"].(object)[n.instance].(object)["instance"] != n.instance {
-			t.Fatal(show(o))
+		for _, n := range n.all() {
+			if o["roles"].(object)["connectivity"].(object)[n.instance].(object)["instance"] != n.instance {
+				t.Fatal(show(o))
+			}
 		}
 		for _, path := range []string{"/status/cluster", "/overall/status/cluster"} {
 			c := n.rest("GET", path, nil).want(t, 200).object(t)
-			if len(c["reachable"].([]any)) != 1 || show(c["unreachable"]) != "[]" || c["leader"] != c["reachable"].([]any)[0] || show(c["own-roles"]) != `["connectivity"]` ||
+			if len(c["reachable"].([]any)) != len(n.all()) || show(c["unreachable"]) != "[]" || !slices.Contains(c["reachable"].([]any), c["leader"]) || show(c["own-roles"]) != `["connectivity"]` ||
 				c["roles"].(object)["connectivity"].(object)["leader"] != c["leader"] || show(c["seen-by"]) != show(c["reachable"]) {
 				t.Fatal(show(c))
 			}
@@ -855,95 +869,6 @@ var operators = []restRow{
 	{"76 piggyback is POST only", func(t *testing.T, n *node, _ string) {
 		n.rest("PUT", "/devops/piggyback", "{}").allows(t, "POST")
 	}},
-}
-
-// TestRESTSwitches are the rows of http-api.md 13 that need a configuration of their own.
-func TestRESTSwitches(t *testing.T) {
-	t.Run("59 more than the limit", func(t *testing.T) {
-		t.Parallel()
-		onBothStores(t, func(t *testing.T, env []string) {
-			n := startNode(t, env)
-			var wg sync.WaitGroup
-			for i := range 100 {
-				wg.Go(func() {
-					if a, err := n.try("PUT", fmt.Sprintf("%s/c-%03d", api, i), show(minimal("tcp://h:1"))); err != nil || a.status != 201 {
-						t.Errorf("%v %d %s", err, a.status, a.body)
-					}
-				})
-			}
-			wg.Wait()
-			if all := n.rest("GET", api, nil).list(t); len(all) != 100 {
-				t.Fatalf("%d connections", len(all))
-			}
-			n.made("c-100", minimal("tcp://h:1"))
-			n.rest("GET", api, nil).refused(t, 400, "connectivity:connections.amount.illegal", "100")
-			n.rest("GET", api+"?fields=id,name", nil).refused(t, 400, "connectivity:connections.amount.illegal")
-			if ids := n.rest("GET", api+"?ids-only=true", nil).list(t); len(ids) != 101 {
-				t.Fatalf("%d ids", len(ids))
-			}
-		})
-	})
-	for name, row := range map[string]struct {
-		env []string
-		do  func(t *testing.T, n *node)
-	}{
-		"68, 69 CORS": {[]string{"ENABLE_CORS=true"}, func(t *testing.T, n *node) {
-			origin := header("Origin", "https://page.example")
-			a := n.rest("OPTIONS", "/anything", nil, nobody, origin, header("Access-Control-Request-Headers", "authorization")).empty(t, 200)
-			if a.header.Get("Access-Control-Allow-Origin") != "https://page.example" || a.header.Get("Access-Control-Allow-Headers") != "authorization" {
-				t.Fatal(a.header)
-			}
-			for _, path := range []string{api, "/nowhere", api + "?timeout=x", "/api/1/x"} {
-				a := n.rest("GET", path, nil, nobody, origin)
-				if a.status < 400 || a.header.Get("Access-Control-Allow-Origin") != "https://page.example" || a.header.Get("Access-Control-Allow-Methods") != "OPTIONS, GET, PUT, PATCH, POST, HEAD, DELETE" {
-					t.Fatalf("%s: %d %v", path, a.status, a.header)
-				}
-			}
-			n.rest("GET", api, nil, nobody, origin).text(t, 401)
-		}},
-		"70, 71 HTTPS": {[]string{"FORCE_HTTPS=true", "REDIRECT_TO_HTTPS=true"}, func(t *testing.T, n *node) {
-			n.rest("GET", api, nil).text(t, 404)
-			n.rest("GET", api, nil, header("X-Forwarded-Proto", "https")).want(t, 200)
-			n.rest("GET", api, nil, nobody, header("X-Forwarded-Proto", "https")).text(t, 401)
-			client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-			resp, err := client.Get("http://" + n.http + "/health?a=b")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != 301 || resp.Header.Get("Location") != "https://"+n.http+"/health?a=b" {
-				t.Fatalf("%d %v", resp.StatusCode, resp.Header)
-			}
-		}},
-		"72 not secured": {[]string{"DEVOPS_SECURED=false"}, func(t *testing.T, n *node) {
-			n.rest("GET", api, nil, nobody).want(t, 200)
-			n.rest("GET", api, nil, asUser("devops", "wrong")).want(t, 200)
-			n.rest("GET", "/overall/status", nil, nobody).want(t, 200)
-		}},
-		"media types": {[]string{"ADDITIONAL_ACCEPTED_MEDIA_TYPES=application/x-mine"}, func(t *testing.T, n *node) {
-			n.rest("POST", api, minimal("tcp://h:1"), header("Content-Type", "application/x-mine")).want(t, 201)
-			n.rest("POST", api, minimal("tcp://h:1"), without("Content-Type")).refused(t, 415, "mediatype.unsupported")
-		}},
-		"connection-model 55 blocked hosts": {[]string{"CONNECTIVITY_CONNECTION_BLOCKED_HOSTNAMES=localhost"}, func(t *testing.T, n *node) {
-			n.rest("POST", api, minimal("tcp://127.0.0.1:1883")).refused(t, 400, "connectivity:connection.configuration.invalid", "/uri", "127.0.0.1")
-		}},
-		"connection-model 56 blocked subnets alone, O7": {[]string{"CONNECTIVITY_CONNECTION_BLOCKED_SUBNETS=127.0.0.0/8"}, func(t *testing.T, n *node) {
-			n.rest("POST", api, minimal("tcp://127.0.0.1:1883")).refused(t, 400, "connectivity:connection.configuration.invalid", "/uri", "127.0.0.1")
-		}},
-		"connection-model 55 default": {nil, func(t *testing.T, n *node) {
-			n.rest("POST", api, minimal("tcp://127.0.0.1:1883")).want(t, 201)
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t, append(sqliteStore(t), row.env...))
-			if slices.Contains(row.env, "DEVOPS_SECURED=false") {
-				n.env = slices.DeleteFunc(n.env, func(v string) bool { return strings.HasPrefix(v, "DEVOPS_PASSWORD=") })
-			}
-			n.start()
-			row.do(t, n)
-		})
-	}
 }
 
 // TestConnectionModel is the checklist of connection-model.md 17 as far as it is not in TestREST or the corpus: what needs a

@@ -85,9 +85,19 @@ func TestMetrics(t *testing.T) {
 		`connection_messages_total{category="consumed",direction="inbound",id="from",success="true",type="mqtt"} 10`,
 		`connection_messages_total{category="published",direction="outbound",id="to",success="true",type="mqtt"} 10`,
 		`connection_client{id="from",type="mqtt"} 1`, `connecting_client{id="to",type="mqtt"} 0`,
+		`connectivity_ack_handling_seconds_count{ditto_ack_redeliver="false",ditto_ack_success="true",ditto_connection_id="from",ditto_connection_type="mqtt",segment="overall"} 10`,
+		`connectivity_ack_handling_counter{ditto_connection_id="from",ditto_connection_type="mqtt"} 0`,
+		`message_mapping_seconds_count{direction="inbound",ditto_connection_id="from",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="",segment="overall"} 10`,
+		`message_mapping_seconds_count{direction="inbound",ditto_connection_id="from",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="Ditto",segment="payload"} 10`,
+		`message_mapping_seconds_count{direction="inbound",ditto_connection_id="from",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="",segment="protocol"} 10`,
+		`message_mapping_seconds_count{direction="outbound",ditto_connection_id="to",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="",segment="overall"} 10`,
+		`message_mapping_seconds_count{direction="outbound",ditto_connection_id="to",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="Ditto",segment="payload"} 10`,
+		`message_mapping_seconds_count{direction="outbound",ditto_connection_id="to",ditto_connection_type="mqtt",ditto_mapping_success="true",mapper="",segment="protocol"} 10`,
+		`connection_live_status_reported_total{connectionId="from",connectionType="mqtt",status="open"} 1`, // 10 s after it started (D16)
+		`sudo_commands_total{type="connectivity.commands:createConnection"} 2`, "cleanup_delete_events_total 0", "cleanup_delete_snapshots_total 0",
 		"pa_recovery_seconds_bucket{", `connection_persistence_seconds_bucket{operation="append"`, "store_operation_seconds_bucket{", "go_goroutines ", "process_open_fds ",
 	}
-	eventually(t, 10*time.Second, "the series show", func() error {
+	eventually(t, 20*time.Second, "the series show", func() error {
 		for _, path := range []string{"/", "/metrics"} {
 			status, body := get(t, "http://"+n.metrics+path)
 			if status != 200 {

@@ -16,8 +16,9 @@ import "time"
 // Durations are written 10s, 5m, 250ms, 1d; a bare number is milliseconds. Sizes are bytes, or 250k, 1m (powers of 1024).
 // Lists are written as YAML lists or comma separated.
 type Config struct {
-	Instance string `key:"instance" env:"HOSTNAME,INSTANCE_INDEX" default:"" doc:"instance id, unique per cluster: the key in aggregated replies and the client in status answers; default: the host name"`
-	DataDir  string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and of the lock that keeps a second process out of it; local disk"`
+	Instance    string `key:"instance" env:"HOSTNAME,INSTANCE_INDEX" default:"" doc:"instance id, unique per cluster: the key in aggregated replies and the client in status answers; default: the host name"`
+	DataDir     string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and of the lock that keeps a second process out of it; local disk"`
+	HeapReserve Size   `key:"heap-reserve" env:"HAWSER_HEAP_RESERVE" default:"128m" max:"16g" doc:"memory that garbage may take before it is collected, at least: more saves processor time under load; 0 leaves the pace to Go. GOGC, if set, wins; GOMEMLIMIT bounds it"`
 
 	Postgres struct {
 		URL Secret `key:"postgres.url" env:"HAWSER_POSTGRES_URL" default:"" doc:"PostgreSQL as postgres://user:password@host/database?…, never through a transaction pooler; empty: embedded SQLite under data-dir, one node only"`
@@ -32,22 +33,21 @@ type Config struct {
 		ErrorWindow     time.Duration `key:"command.fire-and-forget-enforcement-timeout" env:"FIRE_AND_FORGET_ENFORCEMENT_TIMEOUT" default:"3s" min:"1ms" max:"60s" doc:"how long a command with response-required=false is watched for an error before it is answered 202"`
 		RetrieveLimit   int           `key:"command.connections-retrieve-limit" env:"HAWSER_CONNECTIONS_RETRIEVE_LIMIT" default:"100" min:"1" doc:"connections that GET /api/2/connections answers in full; above it 400 connectivity:connections.amount.illegal, ids-only=true is always answered"`
 		MediaTypes      []string      `key:"http.additional-accepted-media-types" env:"ADDITIONAL_ACCEPTED_MEDIA_TYPES" default:"application/octet-stream" doc:"types of request bodies that /api/2 takes beside a route's own; a request without Content-Type counts as application/octet-stream"`
+		QueryHeaders    []string      `key:"http.query-params-as-headers" env:"" default:"accept,channel,correlation-id,requested-acks,declared-acks,response-required,timeout,live-channel-timeout-strategy,allow-policy-lockout,condition,live-channel-condition,at-historical-revision,at-historical-timestamp,dry-run" doc:"query parameters that count as the request header of their name"`
 		CORS            bool          `key:"http.enablecors" env:"ENABLE_CORS" default:"false" doc:"lets browser pages of any origin use the API"`
 		ForceHTTPS      bool          `key:"http.forcehttps" env:"FORCE_HTTPS" default:"false" doc:"answers 404 to what did not reach the proxy over HTTPS"`
 		RedirectHTTPS   bool          `key:"http.redirect-to-https" env:"REDIRECT_TO_HTTPS" default:"false" doc:"with forcehttps: 301 to the https address instead, except for http.redirect-to-https-blocklist-pattern"`
 		NoRedirect      string        `key:"http.redirect-to-https-blocklist-pattern" env:"" default:"/api.*|/ws.*|/status.*|/overall.*" doc:"whole paths that are answered 404 and not redirected"`
 		ProtocolHeaders []string      `key:"http.protocol-headers" env:"" default:"X-Forwarded-Proto,x_forwarded_proto" doc:"request headers that tell the protocol the proxy was reached by; the first that is present counts"`
 		IdleTimeout     time.Duration `key:"http.idle-timeout" env:"IDLE_TIMEOUT" default:"610s" min:"1s" doc:"idle keep-alive connections are closed after this"`
+		MaxConnections  int           `key:"http.max-connections" env:"HAWSER_HTTP_MAX_CONNECTIONS" default:"4096" min:"1" doc:"connections to the API that may be open at one time; more wait"`
 		ShutdownTimeout time.Duration `key:"http.coordinated-shutdown-timeout" env:"COORDINATED_SHUTDOWN_REQUEST_TIMEOUT" default:"65s" min:"1s" doc:"how long running requests may take to end when the node stops"`
 	}
 
-	DevOps struct {
-		Secured        bool   `key:"devops.secured" env:"DEVOPS_SECURED" default:"true" doc:"whether /devops and /overall ask for a password at all"`
-		Password       Secret `key:"devops.password" env:"DEVOPS_PASSWORD" default:"foobar" doc:"password of user devops"`
-		Method         string `key:"devops.devops-authentication-method" env:"DEVOPS_AUTHENTICATION_METHOD" default:"basic" oneof:"basic" doc:"how /devops authenticates"`
-		StatusSecured  bool   `key:"devops.status-secured" env:"DEVOPS_STATUS_SECURED" default:"true" doc:"whether /overall asks for a password"`
-		StatusPassword Secret `key:"devops.statusPassword" env:"STATUS_PASSWORD" default:"status" doc:"second password of user devops, for /overall only"`
-		StatusMethod   string `key:"devops.status-authentication-method" env:"STATUS_AUTHENTICATION_METHOD" default:"basic" oneof:"basic" doc:"how /overall authenticates"`
+	DevOps   DevOps
+	Features struct {
+		HistoricalAPIs   bool `key:"devops.feature.historical-apis-enabled" env:"DITTO_DEVOPS_FEATURE_HISTORICAL_APIS_ENABLED" default:"true" doc:"whether commands with at-historical-revision or at-historical-timestamp show past states; off: they are answered 400 signal.unsupported"`
+		KnownMQTTHeaders bool `key:"devops.feature.preserve-known-mqtt-headers-enabled" env:"DITTO_DEVOPS_FEATURE_PRESERVE_KNOWN_MQTT_HEADERS_ENABLED" default:"true" doc:"MQTT 5: whether mqtt.topic, mqtt.qos and mqtt.retain are among the user properties of published messages"`
 	}
 
 	Metrics struct {
@@ -74,6 +74,8 @@ type Config struct {
 
 	Health struct {
 		CacheTimeout time.Duration `key:"public-health.cache-timeout" env:"GATEWAY_STATUS_HEALTH_EXTERNAL_TIMEOUT" default:"20s" min:"1ms" doc:"how long /health keeps an answer"`
+		Enabled      bool          `key:"health-check.enabled" env:"HEALTH_CHECK_ENABLED" default:"true" doc:"whether the health of a node depends on its database"`
+		RolesEnabled bool          `key:"health-check.cluster-roles.enabled" env:"HEALTH_CHECK_ROLES_ENABLED" default:"true" doc:"whether the health of the cluster depends on its roles being there"`
 		Timeout      time.Duration `key:"health-check.service.timeout" env:"HEALTH_CHECK_SERVICE_TIMEOUT" default:"10s" min:"100ms" doc:"how long the database may take to answer a health check"`
 	}
 
@@ -104,12 +106,20 @@ type Config struct {
 		AckLifetime      time.Duration `key:"connection.acknowledgement.collector-fallback-lifetime" env:"" default:"100s" min:"1s" doc:"longest life of the collector that settles a consumed message"`
 		PriorityInterval time.Duration `key:"connection.priority-update-interval" env:"CONNECTIVITY_PRIORITY_UPDATE_INTERVAL" default:"24h" min:"1s" doc:"how often the priority of an open connection is written anew"`
 
+		HTTPPush struct {
+			RequestTimeout time.Duration `key:"connection.http-push.request-timeout" env:"CONNECTIVITY_HTTP_PUSH_REQUEST_TIMEOUT" default:"60s" min:"1s" doc:"how long an endpoint may take to answer; specificConfig idleTimeout can only be shorter"`
+			EnforceHTTPS   bool          `key:"connection.http-push.oauth2.enforce-https" env:"CONNECTIVITY_HTTP_OAUTH2_ENFORCE_HTTPS" default:"true" doc:"whether the token endpoint of OAuth credentials must be https"`
+			HMACAlgorithms []string      `key:"connection.http-push.hmac-algorithms" env:"" default:"aws4-hmac-sha256,az-monitor-2016-04-01,az-sasl" doc:"HMAC algorithms that connections may use, http-push and amqp-10"`
+		}
+
 		MQTT struct {
 			MaxQueue          int           `key:"connection.mqtt.max-queue-size" env:"CONNECTIVITY_MQTT_MAX_QUEUE_SIZE" default:"1000" min:"1" doc:"messages that may wait to be published, per client; above it 503"`
 			CleanSession      bool          `key:"connection.mqtt.clean-session" env:"CONNECTIVITY_MQTT_CLEAN_SESSION" default:"false" doc:"default of specificConfig cleanSession"`
 			Redeliver         bool          `key:"connection.mqtt.reconnect-for-redelivery" env:"CONNECTIVITY_MQTT_RECONNECT_FOR_REDELIVERY" default:"false" doc:"default of specificConfig reconnectForRedelivery"`
 			RedeliverDelay    time.Duration `key:"connection.mqtt.reconnect-for-redelivery-delay" env:"CONNECTIVITY_MQTT_RECONNECT_FOR_REDELIVERY_DELAY" default:"10s" min:"1s" doc:"default of specificConfig reconnectForRedeliveryDelay"`
 			SeparatePublisher bool          `key:"connection.mqtt.separate-publisher-client" env:"CONNECTIVITY_MQTT_SEPARATE_PUBLISHER_CLIENT" default:"false" doc:"default of specificConfig separatePublisherClient"`
+			SessionExpiry     time.Duration `key:"connection.mqtt.session-expiry-interval" env:"CONNECTIVITY_MQTT_SESSION_EXPIRY_INTERVAL" default:"60s" min:"1s" doc:"MQTT 5: how long a broker keeps the session of a client that is gone"`
+			ReceiveMaximum    int           `key:"connection.mqtt.receive-maximum-client" env:"CONNECTIVITY_MQTT_CLIENT_RECEIVE_MAXIMUM" default:"65535" min:"1" max:"65535" doc:"MQTT 5: messages that a broker may send without their acknowledgement"`
 		}
 	}
 
@@ -179,6 +189,7 @@ type Config struct {
 	}
 
 	Mapping struct {
+		MaxScript        int `key:"mapping.javascript.maxScriptSizeBytes" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_MAX_SCRIPT_SIZE_BYTES" default:"50000" min:"1" doc:"characters that one script of a JavaScript mapper may have"`
 		SourceMappers    int `key:"mapping.mapper-limits.max-source-mappers" env:"" default:"10" min:"1" doc:"mappers that a source may have"`
 		TargetMappers    int `key:"mapping.mapper-limits.max-target-mappers" env:"" default:"10" min:"1" doc:"mappers that a target may have"`
 		InboundMessages  int `key:"mapping.mapper-limits.max-mapped-inbound-messages" env:"" default:"10" min:"1" doc:"signals that one mapper may make of one consumed message"`

@@ -172,27 +172,31 @@ func TestReach(t *testing.T) {
 		env     []string
 		refused string // key, "" when it is allowed
 	}{
-		"all interfaces":         {[]string{"HAWSER_HTTP_ADDRESS=:8080"}, "http.address"},
-		"any":                    {[]string{"BIND_HOSTNAME=0.0.0.0"}, "http.address"},
-		"a name":                 {[]string{"HAWSER_HTTP_ADDRESS=example.org:80"}, "http.address"},
-		"metrics":                {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0"}, "metrics.address"},
-		"metrics off":            {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0", "PROMETHEUS_ENABLED=false"}, ""},
-		"management":             {[]string{"HAWSER_MANAGEMENT_ADDRESS=192.168.0.1:1"}, "management.address"},
-		"cluster":                {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "HAWSER_CLUSTER_PLAINTEXT=true"}, "cluster.address"},
-		"cluster is not opened":  {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1"}, ""},
-		"cluster in plaintext":   {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x"}, "cluster.address"},
-		"cluster by name":        {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_PLAINTEXT=true"}, ""},
-		"cluster with TLS":       {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_KEY=b", "HAWSER_CLUSTER_TLS_CA=c"}, ""},
-		"half of TLS":            {[]string{database, "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_CA=c"}, "cluster.tls.cert"},
-		"with password":          {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=x"}, ""},
-		"the default, but set":   {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=foobar"}, ""},
-		"switched off":           {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_SECURED=false"}, ""},
-		"empty password":         {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD="}, "devops.password"},
-		"localhost":              {[]string{"BIND_HOSTNAME=localhost"}, ""},
-		"other loopback":         {[]string{"BIND_HOSTNAME=127.1.2.3"}, ""},
-		"loopback of version 6":  {[]string{"BIND_HOSTNAME=[::1]"}, ""},
-		"mapped":                 {[]string{"HAWSER_HTTP_ADDRESS=[::ffff:127.0.0.1]:1"}, ""},
-		"looks like, but is not": {[]string{"HAWSER_HTTP_ADDRESS=127.0.0.1.example.org:1"}, "http.address"},
+		"all interfaces":                 {[]string{"HAWSER_HTTP_ADDRESS=:8080"}, "http.address"},
+		"any":                            {[]string{"BIND_HOSTNAME=0.0.0.0"}, "http.address"},
+		"a name":                         {[]string{"HAWSER_HTTP_ADDRESS=example.org:80"}, "http.address"},
+		"metrics":                        {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0"}, "metrics.address"},
+		"metrics off":                    {[]string{"PROMETHEUS_HOSTNAME=0.0.0.0", "PROMETHEUS_ENABLED=false"}, ""},
+		"management":                     {[]string{"HAWSER_MANAGEMENT_ADDRESS=192.168.0.1:1"}, "management.address"},
+		"cluster":                        {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1", database, "HAWSER_CLUSTER_PLAINTEXT=true"}, "cluster.address"},
+		"cluster is not opened":          {[]string{"HAWSER_CLUSTER_ADDRESS=[::]:1"}, ""},
+		"cluster in plaintext":           {[]string{"HAWSER_CLUSTER_ADDRESS=10.1.1.1:1", database, "DEVOPS_PASSWORD=x"}, "cluster.address"},
+		"cluster by name":                {[]string{"HAWSER_CLUSTER_ADDRESS=10.1.1.1:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_PLAINTEXT=true"}, ""},
+		"cluster everywhere":             {[]string{"HAWSER_CLUSTER_ADDRESS=0.0.0.0:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_PLAINTEXT=true"}, "cluster.address"},
+		"cluster, where to dial":         {[]string{"HAWSER_CLUSTER_ADDRESS=:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_PLAINTEXT=true", "HAWSER_CLUSTER_ADVERTISED=node-1:1"}, ""},
+		"cluster with TLS":               {[]string{"HAWSER_CLUSTER_ADDRESS=10.1.1.1:1", database, "DEVOPS_PASSWORD=x", "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_KEY=b", "HAWSER_CLUSTER_TLS_CA=c"}, ""},
+		"half of TLS":                    {[]string{database, "HAWSER_CLUSTER_TLS_CERT=a", "HAWSER_CLUSTER_TLS_CA=c"}, "cluster.tls.cert"},
+		"with password":                  {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=x"}, ""},
+		"the default, but set":           {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD=foobar"}, ""},
+		"switched off":                   {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_SECURED=false"}, ""},
+		"tokens only":                    {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_AUTHENTICATION_METHOD=oauth2", "STATUS_AUTHENTICATION_METHOD=oauth2", "HAWSER_DEVOPS_OAUTH2_ISSUERS=ops=id.example.com"}, ""},
+		"tokens, but not for the status": {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_AUTHENTICATION_METHOD=oauth2", "HAWSER_DEVOPS_OAUTH2_ISSUERS=ops=id.example.com"}, "http.address"},
+		"empty password":                 {[]string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD="}, "devops.password"},
+		"localhost":                      {[]string{"BIND_HOSTNAME=localhost"}, ""},
+		"other loopback":                 {[]string{"BIND_HOSTNAME=127.1.2.3"}, ""},
+		"loopback of version 6":          {[]string{"BIND_HOSTNAME=[::1]"}, ""},
+		"mapped":                         {[]string{"HAWSER_HTTP_ADDRESS=[::ffff:127.0.0.1]:1"}, ""},
+		"looks like, but is not":         {[]string{"HAWSER_HTTP_ADDRESS=127.0.0.1.example.org:1"}, "http.address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, "", row.env, nil)
@@ -204,6 +208,28 @@ func TestReach(t *testing.T) {
 				t.Fatalf("%v, want a problem with %s", err, row.refused)
 			}
 		})
+	}
+}
+
+// TestPasswordFiles: a file gives a password and makes it one that somebody chose.
+func TestPasswordFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("fr0m a file \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := good(t, "", []string{"BIND_HOSTNAME=0.0.0.0", "DEVOPS_PASSWORD_FILE=" + file, "STATUS_PASSWORD=x", "STATUS_PASSWORD_FILE=" + file}, nil)
+	if l.DevOps.Password.Reveal() != "fr0m a file " || l.DevOps.StatusPassword.Reveal() != "fr0m a file " || l.Origins["devops.password"] != "devops.password-file" {
+		t.Errorf("%q %q %v", l.DevOps.Password.Reveal(), l.DevOps.StatusPassword.Reveal(), l.Origins["devops.password"])
+	}
+	var p Problems
+	if _, err := load(t, "", []string{"DEVOPS_PASSWORD_FILE=" + file + "x"}, nil); !errors.As(err, &p) || p[0].Key != "devops.password-file" {
+		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, "", []string{"DEVOPS_PASSWORD_FILE=" + file}, nil); !errors.As(err, &p) || p[0].Key != "devops.password" {
+		t.Errorf("empty: %v", err)
 	}
 }
 
@@ -237,7 +263,13 @@ func TestProblems(t *testing.T) {
 		{"no address", "", []string{"HAWSER_HTTP_ADDRESS=8080"}, nil, []string{"HAWSER_HTTP_ADDRESS", `"8080"`}},
 		{"lease too short", "", []string{"HAWSER_LEASE_TTL=2s"}, nil, []string{"HAWSER_LEASE_TTL", "at least 3s"}},
 		{"lease too long", "", []string{"HAWSER_LEASE_TTL=61s"}, nil, []string{"HAWSER_LEASE_TTL", "at most 60s"}},
-		{"method not there", "", []string{"DEVOPS_AUTHENTICATION_METHOD=oauth2"}, nil, []string{"DEVOPS_AUTHENTICATION_METHOD", "basic"}},
+		{"method not there", "", []string{"DEVOPS_AUTHENTICATION_METHOD=digest"}, nil, []string{"DEVOPS_AUTHENTICATION_METHOD", "basic"}},
+		{"no issuers", "", []string{"DEVOPS_AUTHENTICATION_METHOD=oauth2"}, nil, []string{"devops.oauth.openid-connect-issuers"}},
+		{"no issuers of the status", "", []string{"STATUS_AUTHENTICATION_METHOD=oauth2"}, nil, []string{"devops.oauth.openid-connect-issuers"}},
+		{"issuer without name", "", []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS=id.example.com"}, nil, []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS", "ops=id.example.com"}},
+		{"issuer with protocol", "", []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS=ops=https://id.example.com"}, nil, []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS", "ops=id.example.com"}},
+		{"issuers of one name", "", []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS=ops=a.example,ops=b.example"}, nil, []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS", "ops", "twice"}},
+		{"names of one issuer", "", []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS=ops=a.example,dev=a.example"}, nil, []string{"HAWSER_DEVOPS_OAUTH2_ISSUERS", "dev", "twice"}},
 		{"log level", "", []string{"LOG_LEVEL=loud"}, nil, []string{"LOG_LEVEL", "warn"}},
 		{"subnet", "", []string{"CONNECTIVITY_CONNECTION_BLOCKED_SUBNETS=10.0.0.0"}, nil, []string{"connection.blocked-subnets"}},
 		{"expression", "", []string{"CONNECTIVITY_CONNECTION_BLOCKED_HOST_REGEX=("}, nil, []string{"connection.blocked-host-regex"}},

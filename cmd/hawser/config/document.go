@@ -13,10 +13,13 @@ import (
 type Process struct {
 	Service, Instance string
 	Args, Environ     []string // as os.Args and os.Environ; secrets in them are masked
+	// Fingerprints are shown for the keys of these names instead of their values.
+	Fingerprints map[string]string
 }
 
 // Document is the configuration in effect as one JSON document with Ditto's paths (contract piggyback.md 1.9, operations.md
-// 7.4): ditto.service-name, ditto.info, and every key below ditto or ditto.connectivity. Secrets are ***** (decision O6).
+// 7.4): ditto.service-name, ditto.info, and every key below ditto or ditto.connectivity. Secrets are ***** (decision O6), or a
+// fingerprint (D29).
 func (c *Config) Document(p Process) json.RawMessage {
 	ditto := map[string]any{"service-name": p.Service}
 	config := reflect.ValueOf(c).Elem()
@@ -25,7 +28,11 @@ func (c *Config) Document(p Process) json.RawMessage {
 		if ofConnectivity[path[0]] {
 			path = append([]string{"connectivity"}, path...)
 		}
-		set(ditto, path, shown(config.FieldByIndex(k.index).Interface()))
+		value := shown(config.FieldByIndex(k.index).Interface())
+		if fingerprint, ok := p.Fingerprints[k.Name]; ok {
+			value = fingerprint
+		}
+		set(ditto, path, value)
 	}
 	environ := map[string]string{}
 	for _, pair := range p.Environ {

@@ -10,7 +10,7 @@ import (
 func TestDocument(t *testing.T) {
 	const secret = "s3cr3t-word"
 	loaded, err := Load(Sources{
-		Environ: []string{"DEVOPS_PASSWORD=" + secret, "CLEANUP_QUIET_PERIOD=7s"}, Hostname: func() (string, error) { return "box", nil },
+		Environ: []string{"DEVOPS_PASSWORD=" + secret, "CLEANUP_QUIET_PERIOD=7s", "CONNECTIVITY_CONNECTION_ENCRYPTION_KEY=" + secret}, Hostname: func() (string, error) { return "box", nil },
 		Flags: map[string]string{"postgres.url": "postgres://me:" + secret + "@db/x"},
 	})
 	if err != nil {
@@ -24,6 +24,7 @@ func TestDocument(t *testing.T) {
 			"CONSUL_URI=" + secret, "client_secret=" + secret, "LIBRARY_DSN=host=db password=" + secret + " user=me", "PROXY=http://u:" + secret + "@proxy:8080/x",
 			"ODD=http://u:a/" + secret + "@proxy", "PATH=/bin", "EMPTY_PASSWORD=",
 		},
+		Fingerprints: map[string]string{"connection.encryption.symmetrical-key": "f1n6e4"},
 	})
 	if strings.Contains(string(text), secret) {
 		t.Errorf("the secret is shown: %s", text)
@@ -39,7 +40,8 @@ func TestDocument(t *testing.T) {
 			DevOps       map[string]any `json:"devops"`
 			Connectivity struct {
 				Connection struct {
-					Cleanup map[string]any `json:"cleanup"`
+					Cleanup    map[string]any `json:"cleanup"`
+					Encryption map[string]any `json:"encryption"`
 				} `json:"connection"`
 			} `json:"connectivity"`
 		} `json:"ditto"`
@@ -56,6 +58,9 @@ func TestDocument(t *testing.T) {
 	}
 	if len(d.Info.Args) != 7 || d.Info.Args[5] != "--config=a.yml" {
 		t.Errorf("args: %v", d.Info.Args)
+	}
+	if shown := d.Connectivity.Connection.Encryption; shown["symmetrical-key"] != "f1n6e4" || shown["old-symmetrical-key"] != "" {
+		t.Errorf("keys: %v", shown)
 	}
 	if d.Connectivity.Connection.Cleanup["quiet-period"] != "7s" || d.DevOps["password"] != "*****" {
 		t.Errorf("values: %v %v", d.Connectivity, d.DevOps)

@@ -80,6 +80,7 @@ func Load(s Sources) (*Loaded, error) {
 	l.environment()
 	l.flags()
 	l.decode()
+	l.passwordFiles()
 	l.check()
 	if len(l.problems) > 0 {
 		return l.out, l.problems

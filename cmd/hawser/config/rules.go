@@ -3,7 +3,9 @@ package config
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -13,10 +15,11 @@ func (l *loader) check() {
 	if c.Instance == "" {
 		l.problem("instance", from["instance"], "must not be empty")
 	}
-	if c.DevOps.Secured && c.DevOps.Password.Empty() {
+	l.checkTokens()
+	if c.DevOps.usesPassword() && c.DevOps.Password.Empty() {
 		l.problem("devops.password", from["devops.password"], "must not be empty")
 	}
-	if c.DevOps.Secured && c.DevOps.StatusSecured && c.DevOps.StatusPassword.Empty() {
+	if c.DevOps.Secured && c.DevOps.StatusSecured && c.DevOps.StatusMethod != MethodOAuth2 && c.DevOps.StatusPassword.Empty() {
 		l.problem("devops.statusPassword", from["devops.statusPassword"], "must not be empty")
 	}
 	l.checkReach()
@@ -47,10 +50,33 @@ func (l *loader) check() {
 	}
 }
 
-// checkReach is decision O9: whoever can be reached from other machines has a password that somebody chose.
+// checkTokens holds the rules of the method oauth2.
+func (l *loader) checkTokens() {
+	d := &l.out.Config.DevOps
+	const key = "devops.oauth.openid-connect-issuers"
+	names, addresses := map[string]bool{}, map[string]bool{}
+	for _, pair := range d.OAuth.Issuers {
+		name, address, ok := strings.Cut(pair, "=")
+		switch u, err := url.Parse(d.OAuth.Protocol + "://" + address); {
+		case !ok || name == "" || err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Contains(address, "://"):
+			l.problem(key, l.out.Origins[key], "is no list of name=host/path such as ops=id.example.com/realms/ops")
+			return
+		case names[name] || addresses[address]:
+			l.problem(key, l.out.Origins[key], "names "+name+" or its address twice")
+			return
+		}
+		names[name], addresses[address] = true, true
+	}
+	tokens := d.Method == MethodOAuth2 || d.StatusSecured && d.StatusMethod == MethodOAuth2
+	if d.Secured && tokens && len(names) == 0 {
+		l.problem(key, l.out.Origins[key], "must not be empty where operators authenticate by oauth2")
+	}
+}
+
+// checkReach is decision O9: whoever can be reached from other machines has a password that somebody chose, if passwords count.
 func (l *loader) checkReach() {
 	c := &l.out.Config
-	if !c.DevOps.Secured || l.out.Origins["devops.password"] != "default" {
+	if !c.DevOps.usesPassword() || l.out.Origins["devops.password"] != "default" {
 		return
 	}
 	for _, a := range []struct {
@@ -84,6 +110,8 @@ func (l *loader) checkCluster() {
 	}
 	switch {
 	case l.out.Config.Postgres.URL.Empty(): // one node only: the port is not opened
+	case c.Advertised == "" && c.Address.Everywhere(): // which of the addresses the others reach is not for us to guess
+		l.problem("cluster.address", from["cluster.address"], string(c.Address)+" is no address that other nodes can dial: set cluster.advertised (HAWSER_CLUSTER_ADVERTISED)")
 	case given != 0 && given != 3:
 		l.problem("cluster.tls.cert", from["cluster.tls.cert"], "needs cluster.tls.key and cluster.tls.ca beside it, and each of them the others")
 	case given == 0 && !c.Plaintext && !c.Address.Loopback():

@@ -27,6 +27,12 @@ func (a Address) Loopback() bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
+// Everywhere reports whether the host stands for all addresses of this machine: nobody can dial it from elsewhere.
+func (a Address) Everywhere() bool {
+	ip, err := netip.ParseAddr(a.Host())
+	return a.Host() == "" || err == nil && ip.IsUnspecified()
+}
+
 // replace returns the address with host or port exchanged; "" leaves what is there.
 func (a Address) replace(host, port *string) Address {
 	h, p, _ := net.SplitHostPort(string(a))

@@ -33,7 +33,8 @@ type Case struct {
 	// Only is the one surface that can take the document, "" for both.
 	Only     string
 	Document json.RawMessage
-	// Refused is the error code, "" when the document is accepted; Names are texts that message or description have to hold.
+	// Refused is the error code, "" when the document is accepted; Names are texts that message or description have to hold,
+	// among them the JSON pointer or the key of what is wrong.
 	Refused string
 	Status  int
 	Names   []string
@@ -85,6 +86,9 @@ func Load() ([]Case, error) {
 			}
 			if one.Refused != "" && one.Status == 0 {
 				one.Status = 400
+			}
+			if one.Refused != "" && !namesPlace(one.Names) {
+				return nil, fmt.Errorf("%s, %s: the case names no member", group, c.Name)
 			}
 			if one.Document, err = bases.document(c.Base, c.Raw, c.Change, c.Remove); err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", group, c.Name, err)
@@ -146,6 +150,14 @@ func (f file) document(base, raw string, change map[string]any, remove []string)
 		}
 	}
 	return json.Marshal(doc)
+}
+
+// keys are members that a case may name by their key alone, where the contract asks for no pointer.
+var keys = []string{"sources", "targets", "authorizationContext", "topics", "keepAlive", "parallelism", "idleTimeout", "divert-expected-response-types"}
+
+// namesPlace reports whether one of names is a pointer or the key of a member.
+func namesPlace(names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "/") || slices.Contains(keys, n) })
 }
 
 // resolve puts texts in the place of {"$text": name}.
