@@ -156,7 +156,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: logOf(n.log, "shard"),
 	})
 	n.system = newSystem(opts.Log)
-	n.written = newWritten(opts.Store)
+	n.written = newWritten(opts.Store, n.log)
 	n.journal = newRecoveries(opts.Store, n.unwritten)
 	n.region = newRegion(n.system, n.deps(), n.shardOf, n.log)
 	n.selections = n.targets()
@@ -172,6 +172,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 		if err := n.join(); err != nil {
 			n.interests.close()
 			n.journal.close()
+			n.written.close()
 			n.hub.Close()
 			return nil, err
 		}
@@ -420,6 +421,7 @@ func (n *Node) stop() {
 	n.interests.close()
 	n.hub.Close()
 	n.journal.close()
+	n.written.close()
 	if n.cluster != nil {
 		_ = n.system.Root.StopFuture(n.nodeDoor).Wait()
 		_ = n.system.Root.StopFuture(n.migrationDoor).Wait()

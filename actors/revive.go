@@ -127,11 +127,6 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 		}
 	}
 	v.region.serve(epochs)
-	var reading sync.WaitGroup
-	defer reading.Wait()
-	reading.Go(func() {
-		v.insist(ctx, "the ids of the connections could not be listed", func(ctx context.Context) error { return v.written.load(ctx, connections) })
-	})
 	if len(open) == 0 {
 		return
 	}

@@ -3,7 +3,10 @@ package actors
 import (
 	"context"
 	"hash/maphash"
+	"log/slog"
+	"maps"
 	"sync"
+	"time"
 
 	"hawser/persistence"
 )
@@ -14,11 +17,24 @@ import (
 // is taken for another is looked up for nothing, which is never wrong.
 type written struct {
 	index persistence.Index
+	log   *slog.Logger
 	seed  maphash.Seed
+	work  sync.WaitGroup
+	stop  context.CancelFunc
+	wake  chan struct{} // capacity 1: shards are to be read
 
 	mu     sync.Mutex
 	shards map[int]*writtenShard // by number
+	unread map[int]persistence.Epoch
 }
+
+const (
+	// listEvery is how often the ids are listed at most: each time the whole index is read, and shards come one by one when
+	// they are handed over.
+	listEvery = time.Second
+	// listTimeout bounds one list.
+	listTimeout = time.Minute
+)
 
 // writtenShard is what is known of a shard under one epoch.
 type writtenShard struct {
@@ -28,8 +44,50 @@ type writtenShard struct {
 	complete  bool                // written is there
 }
 
-func newWritten(index persistence.Index) *written {
-	return &written{index: index, seed: maphash.MakeSeed(), shards: map[int]*writtenShard{}}
+// newWritten starts to list what is claimed; close ends it.
+func newWritten(index persistence.Index, log *slog.Logger) *written {
+	w := &written{index: index, log: log, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1), shards: map[int]*writtenShard{}, unread: map[int]persistence.Epoch{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop = cancel
+	w.work.Go(func() { w.run(ctx) })
+	return w
+}
+
+func (w *written) close() {
+	w.stop()
+	w.work.Wait()
+}
+
+func (w *written) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+		}
+		if err := w.load(ctx, w.take()); err != nil && ctx.Err() == nil {
+			w.log.Warn("the ids of the connections could not be listed", "error", err, "retry_after", listEvery.String())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listEvery):
+		}
+	}
+}
+
+// take returns the shards that are to be read.
+func (w *written) take() map[int]persistence.Epoch {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.unread)
+}
+
+func (w *written) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // begin forgets what was known of shards of connections that were claimed; before anything of them is activated.
@@ -38,14 +96,23 @@ func (w *written) begin(shards map[int]persistence.Epoch) {
 	defer w.mu.Unlock()
 	for number, epoch := range shards {
 		w.shards[number] = &writtenShard{epoch: epoch, activated: map[uint64]struct{}{}}
+		w.unread[number] = epoch
+		w.poke()
 	}
 }
 
 // load reads the index after begin; what is activated meanwhile is noted beside.
-func (w *written) load(ctx context.Context, shards map[int]persistence.Epoch) error {
+func (w *written) load(ctx context.Context, shards map[int]persistence.Epoch) (err error) {
 	if len(shards) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			w.poke()
+		}
+	}()
 	numbers := make([]int, 0, len(shards))
 	for number := range shards {
 		numbers = append(numbers, number)
@@ -62,6 +129,7 @@ func (w *written) load(ctx context.Context, shards map[int]persistence.Epoch) er
 	for number, epoch := range shards {
 		if s := w.shards[number]; s != nil && s.epoch == epoch { // else it was claimed again meanwhile
 			s.written, s.complete = ids, true
+			delete(w.unread, number)
 		}
 	}
 	return nil

@@ -36,7 +36,8 @@ func (l *listing) Written(context.Context, []int) iter.Seq2[string, error] {
 
 func TestUnwritten(t *testing.T) {
 	index := &listing{ids: []string{"stored", "deleted"}}
-	w := newWritten(index)
+	w := newWritten(index, quiet())
+	w.close() // the test lists for itself
 	under := func(epoch persistence.Epoch) persistence.Lease {
 		return persistence.Lease{Shard: persistence.ShardRef{Kind: persistence.KindConnection, Number: 3}, Epoch: epoch}
 	}

@@ -2,7 +2,6 @@ package blackbox
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,37 +22,51 @@ import (
 // The benchmarks use the built binary with the load generator, the database and the broker on the same machine, so only
 // their ratios within one run mean something: `make bench` prints them as one table.
 
-// BenchmarkPiggybackCreate creates closed connections over HTTP, each durable before its answer.
-func BenchmarkPiggybackCreate(b *testing.B) {
-	for name, fresh := range map[string]func(testing.TB) []string{"postgres": postgresStore, "sqlite": sqliteStore} {
+// BenchmarkPiggybackCreate creates closed connections over HTTP, and BenchmarkPiggybackModify changes them, each time durable
+// before the answer.
+func BenchmarkPiggybackCreate(b *testing.B) { benchmarkCommands(b, "createConnection", 201) }
+
+func BenchmarkPiggybackModify(b *testing.B) { benchmarkCommands(b, "modifyConnection", 204) }
+
+func benchmarkCommands(b *testing.B, command string, status int) {
+	for _, store := range []struct {
+		name  string
+		fresh func(testing.TB) []string
+	}{{"postgres", postgresStore}, {"sqlite", sqliteStore}} {
 		for _, clients := range []int{1, 16, 64} {
-			b.Run(fmt.Sprintf("%s/clients=%d", name, clients), func(b *testing.B) {
-				n := startNode(b, fresh(b))
-				latencies := make([]time.Duration, b.N)
-				var next atomic.Int64
-				var failed atomic.Int64
-				b.ResetTimer()
-				var all sync.WaitGroup
-				for range clients {
-					all.Add(1)
-					go func() {
-						defer all.Done()
-						for k := next.Add(1) - 1; k < int64(b.N); k = next.Add(1) - 1 {
-							body := envelope(shardRegion, nil, with("createConnection", mqttConnection(fmt.Sprintf("c-%d", k), "tcp://127.0.0.1:1", "closed")))
-							began := time.Now()
-							a, err := n.try(http.MethodPost, "/devops/piggyback/connectivity", body)
-							latencies[k] = time.Since(began)
-							if err != nil || !strings.Contains(string(a.body), `"status":201`) {
-								failed.Add(1)
+			b.Run(fmt.Sprintf("%s/clients=%d", store.name, clients), func(b *testing.B) {
+				n := startNode(b, store.fresh(b))
+				each := func(command string, status int) []time.Duration {
+					latencies := make([]time.Duration, b.N)
+					wanted := fmt.Sprintf(`"status":%d`, status)
+					var next, failed atomic.Int64
+					var all sync.WaitGroup
+					for range clients {
+						p := newPoster(b, n, "/devops/piggyback/connectivity")
+						all.Go(func() {
+							for k := next.Add(1) - 1; k < int64(b.N); k = next.Add(1) - 1 {
+								body := envelope(shardRegion, nil, with(command, mqttConnection(fmt.Sprintf("c-%d", k), "tcp://127.0.0.1:1", "closed")))
+								began := time.Now()
+								_, answer, err := p.post(body)
+								latencies[k] = time.Since(began)
+								if err != nil || !strings.Contains(string(answer), wanted) {
+									failed.Add(1)
+								}
 							}
-						}
-					}()
+						})
+					}
+					all.Wait()
+					if failed.Load() > 0 {
+						b.Fatalf("%d of %d commands failed", failed.Load(), b.N)
+					}
+					return latencies
 				}
-				all.Wait()
+				if command != "createConnection" {
+					each("createConnection", 201)
+				}
+				b.ResetTimer()
+				latencies := each(command, status)
 				b.StopTimer()
-				if failed.Load() > 0 {
-					b.Fatalf("%d of %d creates failed", failed.Load(), b.N)
-				}
 				report(b, b.N, latencies)
 			})
 		}

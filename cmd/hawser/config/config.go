@@ -17,7 +17,7 @@ import "time"
 // Lists are written as YAML lists or comma separated.
 type Config struct {
 	Instance    string `key:"instance" env:"HOSTNAME,INSTANCE_INDEX" default:"" doc:"instance id, unique per cluster: the key in aggregated replies and the client in status answers; default: the host name"`
-	DataDir     string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and of the lock that keeps a second process out of it; local disk"`
+	DataDir     string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and, with any store, of the lock that keeps a second process out and lets a node that is started again here take over at once; one for each node, local disk"`
 	HeapReserve Size   `key:"heap-reserve" env:"HAWSER_HEAP_RESERVE" default:"128m" max:"16g" doc:"memory that garbage may take before it is collected, at least: more saves processor time under load; 0 leaves the pace to Go. GOGC, if set, wins; GOMEMLIMIT bounds it"`
 
 	Postgres struct {
@@ -69,7 +69,7 @@ type Config struct {
 		}
 		Plaintext bool          `key:"cluster.plaintext" env:"HAWSER_CLUSTER_PLAINTEXT" default:"false" doc:"lets nodes talk without TLS beyond loopback; whoever reaches the port can then command every connection"`
 		Shards    int           `key:"cluster.number-of-shards" env:"CLUSTER_NUMBER_OF_SHARDS" default:"64" min:"1" max:"4096" doc:"shards of connections; fixed per database and checked at the start"`
-		LeaseTTL  time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; also how long it rides out a database outage (three fifths of it)"`
+		LeaseTTL  time.Duration `key:"cluster.lease-ttl" env:"HAWSER_LEASE_TTL" default:"5s" min:"3s" max:"60s" doc:"how long a node may be silent before others take its connections over; three fifths of it is how long it rides out a database outage, and how long its peers may be out of reach before one of them hands its connections over"`
 	}
 
 	Health struct {
@@ -150,7 +150,7 @@ type Config struct {
 		Context     []string      `key:"monitoring.logger.publisher.additional-log-context" env:"" default:"" doc:"further members of each record, as name=value"`
 		Host        string        `key:"monitoring.logger.publisher.fluency.host" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_HOST" default:"localhost" doc:"host of the Fluentd"`
 		Port        int           `key:"monitoring.logger.publisher.fluency.port" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_PORT" default:"24224" min:"1" max:"65535" doc:"its forward port"`
-		TLS         bool          `key:"monitoring.logger.publisher.fluency.sslEnabled" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_SSL_ENABLED" default:"false" doc:"whether to speak TLS with it"`
+		TLS         bool          `key:"monitoring.logger.publisher.fluency.sslEnabled" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_SSL_ENABLED" default:"false" doc:"whether to speak TLS with it; its certificate has to be signed by a root that the system trusts (SSL_CERT_FILE, SSL_CERT_DIR)"`
 		Connect     time.Duration `key:"monitoring.logger.publisher.fluency.connectionTimeout" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_CONNECTION_TIMEOUT" default:"5s" min:"1ms" doc:"limit of connecting and of one write"`
 		ReadTimeout time.Duration `key:"monitoring.logger.publisher.fluency.readTimeout" env:"CONNECTIVITY_LOGGER_PUBLISHER_FLUENCY_READ_TIMEOUT" default:"5s" min:"1ms" doc:"limit of waiting for an acknowledgement, with ackResponseMode"`
 		Ack         bool          `key:"monitoring.logger.publisher.fluency.ackResponseMode" env:"" default:"false" doc:"whether each record is acknowledged"`
