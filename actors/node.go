@@ -173,6 +173,7 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 			n.interests.close()
 			n.journal.close()
 			n.written.close()
+			n.region.workers.close()
 			n.hub.Close()
 			return nil, err
 		}
@@ -422,6 +423,7 @@ func (n *Node) stop() {
 	n.hub.Close()
 	n.journal.close()
 	n.written.close()
+	n.region.workers.close()
 	if n.cluster != nil {
 		_ = n.system.Root.StopFuture(n.nodeDoor).Wait()
 		_ = n.system.Root.StopFuture(n.migrationDoor).Wait()

@@ -21,6 +21,8 @@ import (
 type region struct {
 	system *actor.ActorSystem
 	deps   *connection.Deps
+	// workers run the mailboxes.
+	workers *workers
 	// lease returns the ownership of an identity's shard, shard names it.
 	lease func(identity string) (persistence.Lease, bool)
 	shard func(identity string) persistence.ShardRef
@@ -45,7 +47,7 @@ type activation struct {
 
 func newRegion(system *actor.ActorSystem, deps *connection.Deps, shard func(string) persistence.ShardRef, log *slog.Logger) *region {
 	return &region{
-		system: system, deps: deps, lease: deps.Lease, shard: shard, log: log, entities: map[string]*activation{},
+		system: system, deps: deps, workers: newWorkers(), lease: deps.Lease, shard: shard, log: log, entities: map[string]*activation{},
 		served: map[persistence.ShardRef]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
 	}
 }
@@ -142,7 +144,7 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 		return nil, r.changed, nil
 	}
 	a := &activation{shard: lease.Shard, gone: make(chan struct{})}
-	props := r.props(id).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)))
+	props := r.props(id).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)), actor.WithDispatcher(r.workers))
 	delete(r.recovered, id)
 	pid, err := r.system.Root.SpawnNamed(props, regionPath+"/"+id)
 	if err != nil {

@@ -424,6 +424,27 @@ func TestStolenShardsAreDropped(t *testing.T) {
 	}
 }
 
+// Whoever finds a shard in its hands that it has not claimed leaves the owner before the time to notice: act sees no overlap.
+func TestShardsMovedByHandAreTakenUpWhenTheirOwnerKnows(t *testing.T) {
+	c := newCluster(t)
+	peers := []*peer{c.join("a"), c.join("b")}
+	shared := func() bool { return peers[0].holds() == numShards/2 && peers[1].holds() == numShards/2 }
+	c.eventually(15*time.Second, "shared", shared)
+	conn, err := pgx.Connect(t.Context(), c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for round := range 6 { // which of the two looks first is chance
+		from, to := peers[round%2], peers[1-round%2]
+		if _, err := conn.Exec(t.Context(), `update shards set owner = $1, epoch = epoch + 1 where owner = $2`, string(to.ID()), string(from.ID())); err != nil {
+			t.Fatal(err)
+		}
+		c.eventually(5*time.Second, "the new owner has them", func() bool { return to.holds() == numShards && from.holds() == 0 })
+		c.eventually(15*time.Second, "shared again", shared)
+	}
+}
+
 func TestBuriedMemberNotices(t *testing.T) {
 	c := newCluster(t)
 	a := c.join("a")

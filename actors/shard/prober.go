@@ -45,8 +45,8 @@ func (p *prober) run(ctx context.Context) {
 		}
 		for _, other := range p.tick() {
 			asking.Go(func() {
-				// As long as the answer can matter; so each way has a handful of probes at most.
-				ctx, cancel := context.WithTimeout(ctx, unansweredProbes*p.part()/probesPerBeat)
+				// An answer counts however late: the way may be long behind what is on it. So each has a score of probes at most.
+				ctx, cancel := context.WithTimeout(ctx, 2*p.opts.TTL)
 				defer cancel()
 				if p.probe(ctx, other) {
 					p.mu.Lock()

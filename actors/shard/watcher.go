@@ -19,12 +19,19 @@ type watcher struct {
 	observer  Observer
 	since     time.Time                          // it takes part: joined, or last stood aside
 	unwanted  map[persistence.ShardRef]time.Time // own shards that are wished elsewhere, since when
+	strange   map[persistence.ShardRef]stranger  // own shards without an answered claim
 	handovers sync.WaitGroup
 
 	mu sync.Mutex
 	// released are shards that this incarnation gave back, or is about to, under which epoch: they are not taken up again
 	// before a newer one is seen (rule 7).
 	released map[persistence.ShardRef]persistence.Epoch
+}
+
+// stranger is an ownership that this node did not expect, and since when it sees it.
+type stranger struct {
+	epoch persistence.Epoch
+	since time.Time
 }
 
 // leaving reports whether this node gives its shards away at once and takes none: it drains, or steps aside.
@@ -86,8 +93,10 @@ func (w *watcher) settle(ctx context.Context, members []persistence.Member, leas
 		}
 		switch {
 		case l.Shard.Number >= w.opts.Kinds[l.Shard.Kind] || w.isReleased(l):
-		case l.Owner == w.id && !mine: // a claim whose answer was lost
-			claimed = append(claimed, l)
+		case l.Owner == w.id && !mine:
+			if w.adopt(l) {
+				claimed = append(claimed, l)
+			}
 		case l.Owner == "" && wish[l.Shard] == w.id && !w.leaving():
 			free = append(free, l.Shard)
 		case mine:
@@ -111,6 +120,21 @@ func (w *watcher) settle(ctx context.Context, members []persistence.Member, leas
 		w.opts.Claimed(claimed)
 	}
 	return err
+}
+
+// adopt reports whether a shard may be taken up that is this node's although it has no answer to a claim of it. Either that answer was
+// lost, or somebody has moved the shard by hand; then the owner before may not know yet, and gets a beat to find out.
+func (w *watcher) adopt(l persistence.Lease) bool {
+	seen, known := w.strange[l.Shard]
+	switch {
+	case !known || seen.epoch != l.Epoch:
+		w.strange[l.Shard] = stranger{l.Epoch, w.now()}
+		return w.opts.Exclusive
+	case w.now().Sub(seen.since) < w.part():
+		return false
+	}
+	delete(w.strange, l.Shard)
+	return true
 }
 
 // mayClaim: the first claim comes one beat after joining, so that nodes which start together see each other (rule 6), and one

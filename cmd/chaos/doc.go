@@ -28,7 +28,8 @@
 // # Networks
 //
 // With root, each node lives in a network namespace of its own with three links: to PostgreSQL, to its peers, and to the
-// rest (HTTP, metrics, broker). A cut takes the link off its bridge: packets vanish in both directions and nobody is told.
+// rest (HTTP, metrics, broker). A cut takes the link off its bridge: packets vanish in both directions and nobody is told; cut-one-way
+// gives a node a route to nowhere for one of its peers instead.
 // The broker and the HTTP port of a cut node stay reachable, so a node that should have stopped is seen if it has not.
 // Without root all nodes share the loopback and links to PostgreSQL and to peers pass through TCP relays that stop copying
 // ("proxies"). Scenario kill-proved runs on plain loopback, where the peers can prove the death of a process; in a namespace
