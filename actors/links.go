@@ -27,7 +27,6 @@ const linksPath = "system/links"
 
 // open starts to take frames; not before remote runs. From then on the other nodes can be probed, too.
 func (l *links) open() (err error) {
-	l.node.membership.Attach(l.node.probe, l.node.opts.Cluster.Lock)
 	l.node.system.EventStream.Subscribe(func(event any) {
 		if _, ended := event.(*remote.EndpointTerminatedEvent); ended {
 			l.node.membership.Look()

@@ -150,10 +150,15 @@ func Start(ctx context.Context, opts Options) (*Node, error) {
 			spare = opts.Instance + "-" + port
 		}
 	}
+	var probe func(context.Context, persistence.Member) bool
+	var lock shard.Lock
+	if opts.Cluster != nil {
+		probe, lock = n.probe, opts.Cluster.Lock
+	}
 	n.membership = shard.New(shard.Options{
 		Leases: opts.Store, Kinds: kinds, TTL: opts.TTL, Exclusive: opts.Exclusive,
 		Member: member, Spare: spare, NewID: newMemberID, Joined: n.joined,
-		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Log: logOf(n.log, "shard"),
+		Claimed: n.claimed, Dropped: n.dropped, Cut: n.cut, Fenced: n.fenced, Seen: n.seen, Probe: probe, Lock: lock, Log: logOf(n.log, "shard"),
 	})
 	n.system = newSystem(opts.Log)
 	n.written = newWritten(opts.Store, n.log)

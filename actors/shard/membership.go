@@ -29,6 +29,11 @@ type Options struct {
 	// Exclusive says that no other process can use the store (the embedded one, locked): every other member is a
 	// predecessor that is gone.
 	Exclusive bool
+	// Probe, if set, asks another member whether it is there, on the way that commands take, and reports whether an answer
+	// came before ctx ended; nil: there can be no other.
+	Probe func(ctx context.Context, to persistence.Member) bool
+	// Lock, if set, is the hold of the data folder on a local disk: it proves the death of the member that it names.
+	Lock Lock
 	// Joined, if set, is told under which instance id an incarnation has joined, before anything is claimed.
 	Joined func(instance string)
 	// Claimed is told of shards that are owned from now on; it must not block.
@@ -55,10 +60,6 @@ type Membership struct {
 	table *Table
 	log   *slog.Logger
 	now   func() time.Time
-
-	// probe asks another member whether it is there and reports whether it answered; nil: there is no other. See Attach.
-	probe func(context.Context, persistence.Member) bool
-	lock  Lock // nil: none
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -90,13 +91,6 @@ func New(opts Options) *Membership {
 	m.table = newTable(m.now)
 	m.seen.Store(&View{})
 	return m
-}
-
-// Attach gives a node that others can reach what the database cannot tell, before Start: probe asks another member whether it
-// is there, on the way that commands take, and reports whether an answer came before ctx ended; lock is the hold of the data
-// folder, nil if there is none.
-func (m *Membership) Attach(probe func(context.Context, persistence.Member) bool, lock Lock) {
-	m.probe, m.lock = probe, lock
 }
 
 // Start starts the loops; once.

@@ -195,8 +195,8 @@ func (c *cluster) joinIn(name string, lock Lock) *peer {
 			}
 		},
 		Fenced: func() { p.mu.Lock(); p.note("fenced"); p.mu.Unlock() },
+		Probe:  func(ctx context.Context, to persistence.Member) bool { return c.probe(ctx, name, to) }, Lock: lock,
 	})
-	p.Attach(func(ctx context.Context, to persistence.Member) bool { return c.probe(ctx, name, to) }, lock)
 	p.Start()
 	c.peers = append(c.peers, p)
 	c.t.Cleanup(func() {

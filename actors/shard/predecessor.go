@@ -16,19 +16,19 @@ type Lock interface {
 // buryPredecessor removes the member that the data folder names: a process before this one, or an incarnation of this one that
 // is over. Until that is done nobody else may be named.
 func (m *Membership) buryPredecessor(ctx context.Context) error {
-	if m.lock == nil || m.lock.Member() == "" {
+	if m.opts.Lock == nil || m.opts.Lock.Member() == "" {
 		return nil
 	}
-	return m.bury(ctx, persistence.MemberID(m.lock.Member()), 0, true)
+	return m.bury(ctx, persistence.MemberID(m.opts.Lock.Member()), 0, true)
 }
 
 // nameIn writes a new incarnation into the data folder, before it joins: a successor must find it there whatever happens next. A
 // folder that cannot be written costs the successor the proof, not this node its place.
 func (m *Membership) nameIn(id persistence.MemberID) {
-	if m.lock == nil {
+	if m.opts.Lock == nil {
 		return
 	}
-	if err := m.lock.SetMember(string(id)); err != nil {
+	if err := m.opts.Lock.SetMember(string(id)); err != nil {
 		m.log.Warn("the member is not named in the data folder: if this process dies, its successor has to wait", "member", id, "error", err)
 	}
 }

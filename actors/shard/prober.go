@@ -30,7 +30,7 @@ func (m *Membership) newProber(id persistence.MemberID) *prober {
 
 // run probes until ctx ends; at once when there is nobody to probe.
 func (p *prober) run(ctx context.Context) {
-	if p.probe == nil {
+	if p.opts.Probe == nil {
 		return
 	}
 	var asking sync.WaitGroup
@@ -48,7 +48,7 @@ func (p *prober) run(ctx context.Context) {
 				// An answer counts however late: the way may be long behind what is on it. So each has a score of probes at most.
 				ctx, cancel := context.WithTimeout(ctx, 2*p.opts.TTL)
 				defer cancel()
-				if p.probe(ctx, other) {
+				if p.opts.Probe(ctx, other) {
 					p.mu.Lock()
 					p.reach.Answered(other.ID)
 					p.mu.Unlock()
