@@ -92,13 +92,15 @@ func (n *Node) askOwner(ctx context.Context, c messages.Command, attempt time.Du
 	if n.cluster == nil {
 		return messages.Reply{}, errElsewhere
 	}
+	// Read before the owner: should the shard move between, the node asked refuses.
+	epoch := n.membership.View().Epoch(n.shardOf(c.ConnectionID))
 	pid := n.cluster.Get(c.ConnectionID, persistence.KindConnection)
 	if pid == nil || pid.Address == n.system.Address() {
 		return messages.Reply{}, errElsewhere
 	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
-	return n.wire.ask(ctx, pid, c)
+	return n.wire.ask(ctx, pid, c, epoch)
 }
 
 // retrieveIDs answers from the index, not from the entities (decision O2).

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type broker struct {
 	opened []string // ids in the order in which they came
 	times  []time.Time
 	live   map[string]int
+	named  map[string]map[net.Conn]bool
 	twice  []string // ids that were there twice at one time
 	socks  map[net.Conn]bool
 }
@@ -46,7 +48,7 @@ func newBroker(t testing.TB) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{uri: "tcp://" + l.Addr().String(), live: map[string]int{}, socks: map[net.Conn]bool{}}
+	b := &broker{uri: "tcp://" + l.Addr().String(), live: map[string]int{}, named: map[string]map[net.Conn]bool{}, socks: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -87,16 +89,37 @@ func (b *broker) serve(c net.Conn) {
 	id = strings.TrimSpace(id)
 	b.mu.Lock()
 	b.opened, b.times = append(b.opened, id), append(b.times, time.Now())
-	if b.live[id]++; b.live[id] > 1 {
-		b.twice = append(b.twice, id)
+	b.live[id]++
+	for other := range b.named[id] {
+		if !hungUp(other) && !hungUp(c) { // which may both be read late
+			b.twice = append(b.twice, id)
+		}
 	}
+	if b.named[id] == nil {
+		b.named[id] = map[net.Conn]bool{}
+	}
+	b.named[id][c] = true
 	b.mu.Unlock()
 	if _, err := io.WriteString(c, "welcome\n"); err == nil {
 		_, _ = io.Copy(io.Discard, lines)
 	}
 	b.mu.Lock()
 	b.live[id]--
+	delete(b.named[id], c)
 	b.mu.Unlock()
+}
+
+// hungUp reports whether the peer of a socket has closed it, read or not.
+func hungUp(c net.Conn) (closed bool) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil || err != nil && err != syscall.EAGAIN
+	})
+	return closed || err != nil
 }
 
 // there is the number of connections that are connected now.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"hawser/actors/client"
 	"hawser/actors/connection"
+	"hawser/actors/shard"
 	"hawser/messages"
 	"hawser/persistence"
 )
@@ -17,32 +17,29 @@ import (
 // 3.3). No envelope can name it.
 const furtherClients = "/user/connectivityRoot/furtherClients"
 
-// unseen is how long a shard that nobody is seen to own may be owned nevertheless: the cluster is read each 250 ms.
-const unseen = 500 * time.Millisecond
-
 // furthers implements connection.Further.
 type furthers struct{ node *Node }
 
 // Hosts implements connection.Further.
 func (f furthers) Hosts() int { return f.node.hosts() }
 
-// Ask implements connection.Further: it looks for the client until it is found, or ctx ends. A client that is to be closed
-// is closed when nobody has owned its shard for a while: whoever claims it later reads the journal first.
+// Ask implements connection.Further: it looks for the client until it is found, or ctx ends.
 func (f furthers) Ask(ctx context.Context, identity string, r connection.ClientRequest) (connection.Report, error) {
 	n := f.node
+	ref := n.shardOf(identity)
 	_, index := client.ParseIdentity(identity)
-	began := time.Now()
+	looked := looks{last: n.membership.View()}
 	reply, err := n.insist(ctx, firstAttempt, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
-		_, here := n.lease(identity)
-		owner, owned := n.membership.View().Owner(n.shardOf(identity))
-		switch {
-		case here:
+		if _, here := n.lease(identity); here {
 			return n.region.ask(ctx, r.Command(identity))
-		case n.cluster == nil, !owned && len(n.membership.View().Members) == 1:
+		}
+		view := n.membership.View()
+		fresh := looked.again(view)
+		if n.cluster == nil || view.Free(ref) && notRun(r.Task, index, len(view.Members), n.hosts(), fresh) {
 			return messages.Reply{}, connection.ErrNotRun
-		case !owned && (index >= n.hosts() || r.Task == connection.ClientClose) && time.Since(began) > unseen:
-			return messages.Reply{}, connection.ErrNotRun
-		case !owned, owner.Address == n.system.Address():
+		}
+		owner, owned := view.Owner(ref)
+		if !owned || owner.Address == n.system.Address() {
 			return messages.Reply{}, errElsewhere
 		}
 		if r.Task == connection.ClientOpen || r.Task == connection.ClientClose {
@@ -62,6 +59,36 @@ func (f furthers) Ask(ctx context.Context, identity string, r connection.ClientR
 	return connection.ReadReport(reply)
 }
 
+// notRun reports whether a client whose shard is seen to be nobody's need not be waited for. fresh: that was read after the
+// question came up. One that is to end has ended then, because whoever claims the shard reads the journal first. What is to
+// be synchronized was written before the entity's own shard was claimed, and the view is newer than that.
+func notRun(task connection.ClientTask, index, members, hosts int, fresh bool) bool {
+	switch {
+	case members == 1, task == connection.ClientSync:
+		return true
+	case task == connection.ClientClose, index >= hosts:
+		return fresh
+	default:
+		return false
+	}
+}
+
+// looks counts how often the cluster was read since a question came up.
+type looks struct {
+	last  *shard.View
+	count int
+}
+
+// again takes note of the present view and reports whether its reading began after the question: the one that was under way
+// then does not count.
+func (l *looks) again(view *shard.View) bool {
+	if view != l.last {
+		l.last = view
+		l.count++
+	}
+	return l.count > 1
+}
+
 // askFurther is the target of furtherClients at each node.
 func (n *Node) askFurther(ctx context.Context, c messages.Command) (messages.Reply, error) {
 	r, err := connection.ReadClientRequest(c)
@@ -72,27 +99,30 @@ func (n *Node) askFurther(ctx context.Context, c messages.Command) (messages.Rep
 }
 
 // reconcile has the further clients of this node agree with the index: those that missed a change take it up, and those that
-// should run but do not are started. rows are all open connections.
+// should run but do not are started, unless a claim is starting its own at its rate. rows are all open connections.
 func (n *Node) reconcile(rows []persistence.IndexRow) {
-	open := make(map[string]int64, len(rows))
-	for _, row := range rows {
-		for index := 1; index < min(row.ClientCount, client.MaxClients); index++ {
-			open[client.Identity(row.ID, index)] = row.Revision
-		}
-	}
-	here := n.region.furthers()
-	for identity := range open {
-		if n.region.serves(identity) && !slices.Contains(here, identity) {
-			here = append(here, identity)
-		}
-	}
-	for _, identity := range here {
-		revision, ok := open[identity]
-		if !ok {
-			revision = math.MaxInt64 // closed, or gone: the journal knows
-		}
+	start := n.reviving.Load() == 0
+	for identity, revision := range disagreeing(rows, n.region.furthers(), func(identity string) bool { return start && n.region.serves(identity) }) {
 		n.region.tell(identity, connection.ClientRequest{Task: connection.ClientSync, Revision: revision})
 	}
+}
+
+// disagreeing are the clients that may not agree with the index, with the revision that they should be at: those that are here, and
+// those that should be.
+func disagreeing(rows []persistence.IndexRow, here []string, starts func(identity string) bool) map[string]int64 {
+	all := make(map[string]int64, len(here))
+	for _, identity := range here {
+		all[identity] = math.MaxInt64 // closed, or gone: the journal knows
+	}
+	for _, row := range rows {
+		for index := 1; index < min(row.ClientCount, client.MaxClients); index++ {
+			identity := client.Identity(row.ID, index)
+			if _, runs := all[identity]; runs || starts(identity) {
+				all[identity] = row.Revision
+			}
+		}
+	}
+	return all
 }
 
 // furthers lists the further clients that are activated.

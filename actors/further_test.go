@@ -3,13 +3,18 @@ package actors
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"hawser/actors/client"
+	"hawser/actors/connection"
+	"hawser/actors/shard"
 	"hawser/messages"
+	"hawser/persistence"
 )
 
 // spread makes a connection have so many clients.
@@ -109,4 +114,43 @@ func TestClientsOnSeveralNodes(t *testing.T) {
 		a.want(204, on(t, messages.DeleteConnection, id))
 	}
 	b.onlyThere(t, "when delete was answered")
+}
+
+func TestDisagreeing(t *testing.T) {
+	rows := []persistence.IndexRow{{ID: "two", ClientCount: 2, Revision: 4}, {ID: "three", ClientCount: 3, Revision: 5}, {ID: "one", ClientCount: 1, Revision: 6}}
+	here := []string{"two#1", "one#1", "gone#2"}
+	got := disagreeing(rows, here, func(identity string) bool { return identity == "three#2" })
+	want := map[string]int64{"two#1": 4, "one#1": math.MaxInt64, "gone#2": math.MaxInt64, "three#2": 5}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Whether a client whose shard is nobody's is waited for.
+func TestNotRun(t *testing.T) {
+	for _, row := range []struct {
+		task                  connection.ClientTask
+		index, members, hosts int
+		fresh, want           bool
+	}{
+		{connection.ClientOpen, 1, 3, 3, true, false}, // somebody will claim it
+		{connection.ClientStatus, 1, 3, 3, true, false},
+		{connection.ClientOpen, 1, 1, 1, false, true}, // nobody is there
+		{connection.ClientOpen, 3, 3, 3, false, false},
+		{connection.ClientOpen, 3, 3, 3, true, true}, // too few nodes
+		{connection.ClientClose, 1, 3, 3, false, false},
+		{connection.ClientClose, 1, 3, 3, true, true},
+		{connection.ClientSync, 1, 3, 3, false, true},
+	} {
+		if got := notRun(row.task, row.index, row.members, row.hosts, row.fresh); got != row.want {
+			t.Errorf("%+v: %v", row, got)
+		}
+	}
+	before, next, after := &shard.View{}, &shard.View{}, &shard.View{}
+	l := looks{last: before}
+	for i, view := range []*shard.View{before, before, next, next, after, after} {
+		if got := l.again(view); got != (i >= 4) { // the reading of next may have begun before
+			t.Errorf("look %d is fresh: %v", i, got)
+		}
+	}
 }

@@ -101,6 +101,8 @@ type Node struct {
 	release context.CancelFunc
 	reviver reviver
 	work    sync.WaitGroup // revivals
+	// reviving counts them.
+	reviving atomic.Int32
 }
 
 // Start checks the store's shards and starts a node. It becomes ready by itself, as soon as it has a lease.
@@ -208,7 +210,7 @@ func (n *Node) join() (err error) {
 	if err = n.links.open(); err != nil {
 		return err
 	}
-	door := &doorway{ask: n.askHere, log: n.log, longest: time.Minute, work: &n.served}
+	door := &doorway{ask: n.askHere, lease: n.lease, log: n.log, longest: time.Minute, work: &n.served}
 	if n.door, err = n.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return door }), regionPath); err != nil {
 		return err
 	}
@@ -337,7 +339,11 @@ func (n *Node) claimed(leases []persistence.Lease) {
 	n.mu.Lock()
 	ctx := n.claims
 	n.mu.Unlock()
-	n.work.Go(func() { n.reviver.revive(ctx, homes) })
+	n.reviving.Add(1)
+	n.work.Go(func() {
+		defer n.reviving.Add(-1)
+		n.reviver.revive(ctx, homes)
+	})
 }
 
 // dropped stops what runs of shards that are given away or were taken away.

@@ -98,12 +98,12 @@ func (n *Node) forgetPurged(ctx context.Context, c messages.Command) (messages.R
 		return messages.Reply{}, failure
 	}
 	for _, id := range ids {
-		n.interests.purged(id)
 		for index := 1; index < client.MaxClients; index++ {
 			if err := n.region.evict(ctx, client.Identity(id, index)); err != nil {
 				return messages.Reply{}, err
 			}
 		}
+		n.interests.purged(id) // afterwards: a client that is stopped leaves what comes for it to another one
 	}
 	return messages.PurgedReply("connection", true), nil
 }
@@ -112,12 +112,8 @@ func (n *Node) forgetPurged(ctx context.Context, c messages.Command) (messages.R
 func (i *interests) purged(id string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if k, ok := i.known[id]; ok {
-		delete(i.known, id)
-		if k.open {
-			i.hub.Forget(id)
-		}
-	}
+	delete(i.known, id)
+	i.hub.Forget(id)
 }
 
 // askHere executes a command at this node, which owns the shard of its connection.

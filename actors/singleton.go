@@ -59,7 +59,7 @@ func (n *Node) askMigration(ctx context.Context, c messages.Command) (messages.R
 		}
 		ctx, cancel := context.WithTimeout(ctx, attempt)
 		defer cancel()
-		return n.wire.ask(ctx, actor.NewPID(owner.Address, migrationPath), c)
+		return n.wire.ask(ctx, actor.NewPID(owner.Address, migrationPath), c, 0)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"hawser/messages"
+	"hawser/persistence"
 	hawserv1 "hawser/proto/hawser/v1"
 )
 
@@ -80,10 +81,12 @@ func (w *wire) finish(number uint64, a answerEnvelope) {
 	}
 }
 
-// ask sends one command to the region at pid and waits for its answer, errElsewhere, errAmbiguous or the end of ctx.
-func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command) (messages.Reply, error) {
+// ask sends one command to the region at pid and waits for its answer, errElsewhere, errAmbiguous or the end of ctx. epoch is that of
+// the lease that makes the region the one to ask, 0 if it needs none: what arrives under another lease is not executed. A link that
+// was held up delivers late, and by then another owner may have answered with a refusal, of which no journal knows.
+func (w *wire) ask(ctx context.Context, pid *actor.PID, c messages.Command, epoch persistence.Epoch) (messages.Reply, error) {
 	reply, err := w.send(ctx, pid, &hawserv1.Envelope{
-		Type: envelopeAsk, EntityId: c.ConnectionID, Headers: c.Headers, Payload: c.Members, RequestId: c.RequestID,
+		Type: envelopeAsk, EntityId: c.ConnectionID, Headers: c.Headers, Payload: c.Members, RequestId: c.RequestID, Epoch: int64(epoch),
 	})
 	if errors.Is(err, errRefused) {
 		err = errElsewhere
@@ -139,6 +142,7 @@ func (w *wire) abandon(address string) {
 // doorway is the actor under the region's name: it takes asks of other nodes and answers each.
 type doorway struct {
 	ask     func(context.Context, messages.Command) (messages.Reply, error)
+	lease   func(id string) (persistence.Lease, bool) // nil: what is asked for needs none
 	log     *slog.Logger
 	longest time.Duration
 	work    *sync.WaitGroup
@@ -167,6 +171,11 @@ func (d *doorway) answer(e *hawserv1.Envelope) *hawserv1.Envelope {
 		command.ConnectionID, command.Connection.ID = e.EntityId, e.EntityId
 	case command.ConnectionID == "": // a command that names its entities in another way
 		command.ConnectionID = e.EntityId
+	}
+	if d.lease != nil && e.Epoch != 0 {
+		if lease, _ := d.lease(command.ConnectionID); int64(lease.Epoch) != e.Epoch {
+			return refusal
+		}
 	}
 	wait := d.longest
 	if e.TimeoutMs > 0 {

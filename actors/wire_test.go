@@ -38,6 +38,31 @@ func TestTheOwnerDiesBeforeItAnswers(t *testing.T) {
 	wantEvents(t, here.gate, id, "Created", "Modified", "Modified")
 }
 
+// A link that was held up delivers an ask when the asker has long had its answer from another owner: the lease for which it was
+// sent is over, and it is not executed, though the node owns the connection again.
+func TestAnAskOfAnotherLeaseIsNotExecuted(t *testing.T) {
+	t.Parallel()
+	here, there := pair(t, "")
+	id := here.idAt(there.address, "c")
+	here.want(201, with(t, messages.CreateConnection, id, "tcp://127.0.0.1:1", "closed"))
+	epoch := here.membership.View().Epoch(here.shardOf(id))
+	if epoch < 1 {
+		t.Fatalf("the owner has epoch %d", epoch)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	pid := here.cluster.Get(id, "connection")
+	late := with(t, messages.ModifyConnection, id, "tcp://127.0.0.1:1", "closed", named("late"))
+	if reply, err := here.wire.ask(ctx, pid, late, epoch+1); !errors.Is(err, errElsewhere) {
+		t.Errorf("under another lease: %d %v", reply.Status, err)
+	}
+	wantEvents(t, here.gate, id, "Created")
+	if reply, err := here.wire.ask(ctx, pid, late, epoch); err != nil || reply.Status != 204 {
+		t.Errorf("under this lease: %d %v", reply.Status, err)
+	}
+	wantEvents(t, here.gate, id, "Created", "Modified")
+}
+
 // Remote puts a whole batch of messages into one frame; with the library's limits two thirds of such a burst are lost
 // (protoactor.md 4).
 func TestABurstOfLargeMessagesIsNotLost(t *testing.T) {
@@ -58,7 +83,7 @@ func TestABurstOfLargeMessagesIsNotLost(t *testing.T) {
 	pid := here.cluster.Get(id, "connection")
 	for _, c := range commands {
 		all.Go(func() {
-			reply, err := here.wire.ask(ctx, pid, c) // one attempt: nothing is asked again
+			reply, err := here.wire.ask(ctx, pid, c, 0) // one attempt: nothing is asked again
 			if err != nil || reply.Status != 200 || len(reply.Body) < len(large) {
 				t.Errorf("%d %v, %d bytes", reply.Status, err, len(reply.Body))
 			}
@@ -162,7 +187,7 @@ func TestAnswersToAPredecessorAreNotTaken(t *testing.T) {
 	defer cancel()
 	asked := make(chan error, 1)
 	go func() {
-		_, err := after.ask(ctx, actor.NewPID("local", "nobody-there"), on(t, messages.RetrieveConnection, "x"))
+		_, err := after.ask(ctx, actor.NewPID("local", "nobody-there"), on(t, messages.RetrieveConnection, "x"), 0)
 		asked <- err
 	}()
 	for n := range uint64(2000) {
@@ -189,7 +214,7 @@ func TestAbandonedCallsEndAtOnce(t *testing.T) {
 		end := make(chan error, 1)
 		ends[address] = end
 		go func() {
-			_, err := w.ask(ctx, actor.NewPID(address, regionPath), on(t, messages.RetrieveConnection, "x"))
+			_, err := w.ask(ctx, actor.NewPID(address, regionPath), on(t, messages.RetrieveConnection, "x"), 0)
 			end <- err
 		}()
 	}

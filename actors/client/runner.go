@@ -290,14 +290,8 @@ func (r *Runner) gauges() {
 	if r.cfg.Record == nil {
 		return
 	}
-	switch r.machine.state {
-	case stateConnected:
-		r.cfg.Record.SetClients(1, 0)
-	case stateConnecting:
-		r.cfg.Record.SetClients(0, 1)
-	default:
-		r.cfg.Record.SetClients(0, 0)
-	}
+	state := r.machine.state
+	r.cfg.Record.SetClient(r.cfg.Env.Index, state == stateConnected, state == stateConnecting)
 }
 
 // shutDown is the end of the loop: everything is cut, waited for, and whoever waits is told.

@@ -395,8 +395,8 @@ func (e *entity) recover() {
 	e.mode, e.state = ready, state
 	e.current, e.queue, e.parked, e.runs = nil, nil, nil, map[*run]bool{}
 	e.cleaning, e.accessed, e.reported = false, false, false
-	if e.clients = 0; state.Open() {
-		e.clients = state.Connection.ClientCount
+	if state.Open() {
+		e.clients = max(e.clients, state.Connection.ClientCount)
 	}
 	e.memory = newRequestMemory(recent)
 	e.deps.Metrics.recovered(e.now().Sub(began))

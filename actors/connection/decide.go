@@ -233,19 +233,24 @@ func (r Rules) enableLogs(s State, c messages.Command, _ time.Time) []Effect {
 }
 
 // Repeat is the answer to a request that this entity executed before it was recovered: event is what the request left in
-// the journal (decision D7). An open that was cut off waits for the connect again.
+// the journal (decision D7). An open that was cut off waits for the connect again, and what ends clients for those that another
+// entity may not have reached.
 func Repeat(s State, event messages.Event) []Effect {
 	switch event.Type {
 	case messages.EventConnectionCreated:
 		return []Effect{Reply{messages.CreatedReply(event.Connection)}}
 	case messages.EventConnectionModified:
-		return reopen(s, event, messages.ModifyConnection)
+		return append([]Effect{SettleFurther{}}, reopen(s, event, messages.ModifyConnection)...)
 	case messages.EventConnectionOpened:
 		return reopen(s, event, messages.OpenConnection)
 	case messages.EventConnectionClosed:
-		return []Effect{Reply{messages.AcceptedReply(messages.CloseConnection, s.ID)}}
+		reply := Reply{messages.AcceptedReply(messages.CloseConnection, s.ID)}
+		if s.Connection != nil && s.Connection.ClientCount <= 1 {
+			return []Effect{reply}
+		}
+		return []Effect{SettleFurther{}, reply}
 	default:
-		return []Effect{Reply{messages.AcceptedReply(messages.DeleteConnection, s.ID)}}
+		return []Effect{SettleFurther{}, Reply{messages.AcceptedReply(messages.DeleteConnection, s.ID)}}
 	}
 }
 

@@ -192,6 +192,7 @@ type broker struct {
 	maxLive int
 	hold    chan struct{} // not nil: opens wait until it is closed
 	holdEnd chan struct{} // not nil: closes wait until it is closed
+	stop    chan struct{} // not nil: stops wait until it is closed
 	refuse  error         // what open and test answer
 	stuck   error         // what close answers
 }
@@ -294,6 +295,10 @@ func (c *fakeClient) Close(ctx context.Context) error {
 }
 
 func (c *fakeClient) Stop() {
+	c.broker.mu.Lock()
+	stop := c.broker.stop
+	c.broker.mu.Unlock()
+	_ = pass(context.Background(), stop)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {

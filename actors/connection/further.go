@@ -152,16 +152,38 @@ func (e *entity) withFurther(ctx context.Context, count int, r ClientRequest, f 
 	return err
 }
 
-// tellFurther puts a request to the further clients, if there are any, and goes on with r when they have answered; one that
-// does not is logged.
+// settleFurther has each client that may run, whatever this entity knows of them, agree with the journal.
+func (e *entity) settleFurther(r *run) verdict {
+	if e.deps.Further == nil {
+		return proceed
+	}
+	request := ClientRequest{Task: ClientSync, Revision: e.state.Seq}
+	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error {
+		_, err := e.eachFurther(ctx, client.MaxClients, request)
+		return err
+	}, nil)
+}
+
+// tellFurther puts a request to the further clients, if there are any, and goes on with r when they have answered, or soon: the
+// command is not theirs to hold up. One that does not answer is logged.
 func (e *entity) tellFurther(r *run, request ClientRequest) verdict {
 	count := e.clients
 	if e.deps.Further == nil || count <= 1 {
 		return proceed
 	}
-	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(e.ctx, e.timings.ClientAsk)
+	told := make(chan struct{})
+	e.work.Go(func() {
+		defer cancel()
+		defer close(told)
 		if _, err := e.eachFurther(ctx, count, request); err != nil {
 			e.log.Warn("a further client of the connection did not answer", "connection_id", e.id, "task", string(request.Task), "error", err)
+		}
+	})
+	return e.await(r, statusWait, func(ctx context.Context) error {
+		select {
+		case <-told:
+		case <-ctx.Done():
 		}
 		return nil
 	}, nil)

@@ -48,11 +48,15 @@ type further struct {
 	root   *actor.RootContext
 	ctx    context.Context // ends when the actor stops
 	cancel context.CancelFunc
+	going  chan struct{} // closed when it leaves: what fails from then on was not refused by anybody
 	work   sync.WaitGroup
 
 	known   bool // state was read
 	state   State
 	backoff time.Duration        // until the journal is read again after it could not be
+	retry   *time.Timer          // which is then; nil: not needed
+	unread  int64                // the revision that could not be read
+	idle    *time.Timer          // until the actor stops because it has nothing to run; nil: it has
 	client  Client               // nil unless it runs
 	running *messages.Connection // what it runs
 	started int64                // the revision at which that was last found right
@@ -77,6 +81,8 @@ type (
 	clientEnded struct{}
 	// readAgain says that it is time to read what could not be read.
 	readAgain struct{}
+	// idled says that there was nothing to run for a while.
+	idled struct{}
 )
 
 // Receive implements actor.Actor. A panic ends the actor, not the node: it is started again when its node next looks at the
@@ -96,6 +102,7 @@ func (f *further) Receive(c actor.Context) {
 	case *actor.Started:
 		f.self, f.root = c.Self(), c.ActorSystem().Root
 		f.ctx, f.cancel = context.WithCancel(context.Background())
+		f.going = make(chan struct{})
 		f.next(&task{ClientRequest: ClientRequest{Task: ClientSync}, reply: nobody})
 	case *actor.Restarting, *actor.Stopping:
 		f.stop()
@@ -104,13 +111,24 @@ func (f *further) Receive(c actor.Context) {
 	case clientEnded:
 		f.ended()
 	case readAgain:
-		f.next(&task{ClientRequest: ClientRequest{Task: ClientSync}, reply: nobody})
+		f.retry = nil
+		if !f.leaves {
+			f.next(&task{ClientRequest: ClientRequest{Task: ClientSync, Revision: f.unread}, reply: nobody})
+		}
+	case idled:
+		if f.idle = nil; f.client == nil {
+			f.leaves, f.quit = true, true // until it is wanted again
+		}
 	case Leave, *Leave:
 		f.leave()
 	case left:
 		f.quit = true
 	}
 }
+
+// idleFor is how long an actor stays that has nothing to run: mail to one that stops is not answered, so whoever asks such a
+// client must find one that stays.
+const idleFor = time.Second
 
 // maxTasks bounds the tasks that wait for a client to end.
 const maxTasks = 100
@@ -196,9 +214,7 @@ func (f *further) next(t *task) {
 	}
 	if !f.known || t.Revision > f.state.Seq {
 		if err := f.read(); err != nil {
-			f.log.Warn("the connection of a further client cannot be read", "error", err, "retry_after", f.backoff.String())
-			time.AfterFunc(f.backoff, func() { f.root.Send(f.self, readAgain{}) })
-			f.backoff = min(2*f.backoff, f.timings.BackoffMax)
+			f.readLater(t.Revision, err)
 			t.fail(messages.NewConnectionUnavailable(f.id))
 			return
 		}
@@ -216,7 +232,12 @@ func (f *further) next(t *task) {
 			f.open(&task{reply: nobody})
 		}
 	case f.client == nil && wanted == nil:
-		f.leaves, f.quit = true, true // until it is wanted again
+		if f.idle == nil {
+			f.idle = time.AfterFunc(idleFor, func() { f.root.Send(f.self, idled{}) })
+		}
+		if f.state.Phase != Active {
+			f.deps.Monitor.Remove(f.id)
+		}
 	}
 	if f.client != nil && t.Task == ClientSync {
 		f.record().ExpireLogs(f.now())
@@ -227,6 +248,16 @@ func (f *further) next(t *task) {
 		return
 	}
 	t.reply(Report{}.Reply(), nil)
+}
+
+// readLater has the journal read again after it could not be: nobody may tell the client again what it missed.
+func (f *further) readLater(revision int64, cause error) {
+	f.unread = max(f.unread, revision)
+	f.log.Warn("the connection of a further client cannot be read", "error", cause, "retry_after", f.backoff.String())
+	if f.retry == nil {
+		f.retry = time.AfterFunc(f.backoff, func() { f.root.Send(f.self, readAgain{}) })
+		f.backoff = min(2*f.backoff, f.timings.BackoffMax)
+	}
 }
 
 // read takes up what the journal says.
@@ -245,7 +276,7 @@ func (f *further) read() error {
 	}
 	state, err := f.deps.Codec.recovered(f.id, pre)
 	if err == nil {
-		f.state, f.known, f.backoff = state, true, f.timings.BackoffMin
+		f.state, f.known, f.unread, f.backoff = state, true, 0, f.timings.BackoffMin
 	}
 	return err
 }
@@ -257,13 +288,15 @@ func (f *further) open(t *task) {
 		ctx, cancel := context.WithTimeout(f.ctx, f.timings.ClientAsk)
 		defer cancel()
 		err := c.Open(ctx)
-		switch {
-		case f.ctx.Err() != nil:
-			t.reply(messages.Reply{}, ErrStopping)
-		case err != nil:
-			t.fail(asError(f.id, err))
-		default:
+		if err == nil {
 			t.reply(Report{}.Reply(), nil)
+			return
+		}
+		select {
+		case <-f.going:
+			t.reply(messages.Reply{}, ErrStopping)
+		default:
+			t.fail(asError(f.id, err))
 		}
 	})
 }
@@ -300,14 +333,15 @@ func (f *further) ended() {
 
 func (f *further) dropClient() {
 	if f.client != nil {
-		f.record().SetRunning(false)
+		f.record().SetRunning(f.index, false)
 		f.client, f.running = nil, nil
 	}
 }
 
-// tellMoving says whether another client will follow.
+// tellMoving says whether what waits for this client is for another one: as long as the connection is open, be it that it has
+// fewer clients by now.
 func (f *further) tellMoving(c Client) {
-	if FurtherWanted(f.state, f.index) != nil {
+	if f.state.Open() {
 		c.Moving()
 	}
 }
@@ -322,6 +356,7 @@ func (f *further) leave() {
 		return
 	}
 	f.leaves = true
+	close(f.going)
 	c := f.client
 	if c == nil || f.ending {
 		f.quit = true // stop waits for what runs
@@ -340,8 +375,16 @@ func (f *further) leave() {
 
 // stop is the end of the actor: it returns when no goroutine and no client of it is left.
 func (f *further) stop() {
+	if !f.leaves {
+		close(f.going)
+	}
 	f.leaves = true
 	f.cancel()
+	for _, t := range []*time.Timer{f.retry, f.idle} {
+		if t != nil {
+			t.Stop()
+		}
+	}
 	for _, t := range f.queue {
 		t.reply(messages.Reply{}, ErrStopping)
 	}

@@ -23,6 +23,9 @@ type fleet struct {
 	mu    sync.Mutex
 	hosts int
 	nodes map[string]*elsewhere // by identity
+	asked []ClientTask
+	again int  // how often one was asked again because it was stopping
+	stall bool // no further client answers
 }
 
 type elsewhere struct {
@@ -98,6 +101,14 @@ func (f *fleet) node(identity string) *elsewhere {
 
 // Ask implements Further.
 func (f *fleet) Ask(ctx context.Context, identity string, r ClientRequest) (Report, error) {
+	f.mu.Lock()
+	f.asked = append(f.asked, r.Task)
+	stall := f.stall
+	f.mu.Unlock()
+	if stall {
+		<-ctx.Done()
+		return Report{}, ctx.Err()
+	}
 	for {
 		if _, index := client.ParseIdentity(identity); index >= f.Hosts() {
 			return Report{}, ErrNotRun
@@ -114,6 +125,10 @@ func (f *fleet) Ask(ctx context.Context, identity string, r ClientRequest) (Repo
 		select {
 		case o := <-done:
 			if errors.Is(o.err, ErrStopping) {
+				f.mu.Lock()
+				f.again++
+				f.mu.Unlock()
+				time.Sleep(time.Millisecond) // as regions do; nothing is waited for
 				continue
 			}
 			return ReadReport(o.reply)
@@ -219,7 +234,7 @@ func TestModifyReplacesEveryClient(t *testing.T) {
 	if got := further[0].history(); got != "start open moving close stop start open" {
 		t.Errorf("client 1: %s", got)
 	}
-	if got := further[1].history(); got != "start open close stop" {
+	if got := further[1].history(); got != "start open moving close stop" { // what waits for it goes to another client
 		t.Errorf("client 2: %s", got)
 	}
 }

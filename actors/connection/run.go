@@ -82,6 +82,8 @@ func (e *entity) step(r *run, effect Effect) verdict {
 		return e.close(r)
 	case StopClients:
 		return e.stopClients(r)
+	case SettleFurther:
+		return e.settleFurther(r)
 	case TestClient:
 		e.state.Testing = true
 		return e.await(r, e.timings.ClientAsk,
@@ -304,7 +306,7 @@ func (d *Deps) startClient(c *messages.Connection, index int, now, logUntil time
 		logUntil = rec.EnableLogs(now)
 	}
 	declare(rec, c)
-	rec.SetRunning(true)
+	rec.SetRunning(index, true)
 	return d.Clients.Start(c, index), logUntil
 }
 
@@ -326,24 +328,30 @@ func (e *entity) dropClient(c Client) {
 	}
 	e.client = nil
 	e.since = e.now()
-	e.record().SetRunning(false)
+	e.record().SetRunning(0, false)
 }
 
 func (e *entity) close(r *run) verdict {
 	c, count := e.client, e.clients
-	if c == nil {
+	end := func(context.Context) error { return nil }
+	switch {
+	case c != nil:
+		r.closing, end = c, c.Close
+		e.draining++
+		e.tellMoving(c)
+	case count <= 1:
 		return proceed
 	}
-	r.closing = c
-	e.draining++
-	e.tellMoving(c)
 	request := ClientRequest{Task: ClientClose, Revision: e.state.Seq}
-	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error { return e.withFurther(ctx, count, request, c.Close) }, nil)
+	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error { return e.withFurther(ctx, count, request, end) }, nil)
 }
 
 func (e *entity) stopClients(r *run) verdict {
 	c := r.closing
 	if c == nil {
+		if e.client == nil && e.draining == 0 {
+			e.clients = 0
+		}
 		return proceed
 	}
 	r.closing = nil

@@ -241,7 +241,7 @@ func describe(e Effect, before State) string {
 		return fmt.Sprintf("readHistory at=%s\n", x.At.Format(time.RFC3339))
 	case Passivate:
 		return fmt.Sprintf("passivate after=%s\n", x.After)
-	case Inspect, Resolve, ResetLogs, EnableLogs, ResetMetrics, CloseClients, StopClients, Forget, TakeSnapshot, Cleanup:
+	case Inspect, Resolve, ResetLogs, EnableLogs, ResetMetrics, CloseClients, StopClients, SettleFurther, Forget, TakeSnapshot, Cleanup:
 		name := strings.TrimPrefix(fmt.Sprintf("%T", e), "connection.")
 		return strings.ToLower(name[:1]) + name[1:] + "\n"
 	default:

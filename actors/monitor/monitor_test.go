@@ -227,7 +227,7 @@ func TestResetClearsCountsAndLastMessageButNotPrometheus(t *testing.T) {
 	clk := newClock()
 	r := NewRegistry(Options{Now: clk.now})
 	c := r.Connection("x", "mqtt")
-	c.SetRunning(true)
+	c.SetRunning(0, true)
 	c.Source("in").Record(Consumed, true)
 	c.Source("in").Record(Throttled, false)
 	c.Reset()
@@ -280,8 +280,8 @@ func TestPrometheusSeriesLiveAsLongAsTheClient(t *testing.T) {
 	if n := testutil.CollectAndCount(r); n != 0 {
 		t.Errorf("%d series before the client started", n)
 	}
-	c.SetRunning(true)
-	c.SetClients(1, 0)
+	c.SetRunning(0, true)
+	c.SetClient(0, true, false)
 	c.Source("in").Record(Enforced, true)
 	const want = `
 # HELP connecting_client Clients of the connection that are connecting on this instance.
@@ -303,9 +303,37 @@ connection_client{id="plant-7",type="mqtt-5"} 1
 	if got := total(t, r, "published", "outbound", "false"); got != 0 {
 		t.Errorf("published failures %v, want 0", got)
 	}
-	c.SetRunning(false)
+	c.SetRunning(0, false)
 	if n := testutil.CollectAndCount(r); n != 0 {
 		t.Errorf("%d series after the client stopped", n)
+	}
+}
+
+// A client that leaves the node where another one of the connection has just come takes the series of that one not away.
+func TestPrometheusCountsEachClient(t *testing.T) {
+	r := NewRegistry(Options{})
+	c := r.Connection("plant-7", "mqtt-5")
+	connected := func(want string) {
+		t.Helper()
+		const head = "# HELP connection_client Clients of the connection that are connected on this instance.\n# TYPE connection_client gauge\n"
+		if err := testutil.CollectAndCompare(r, strings.NewReader(head+`connection_client{id="plant-7",type="mqtt-5"} `+want+"\n"), "connection_client"); err != nil {
+			t.Error(err)
+		}
+	}
+	c.SetRunning(1, true)
+	c.SetClient(1, true, false)
+	connected("1")
+	c.SetRunning(0, true)
+	c.SetClient(0, false, true)
+	connected("1")
+	c.SetClient(0, true, false)
+	connected("2")
+	c.SetRunning(1, false)
+	c.SetClient(1, true, false) // its last word comes late
+	connected("1")
+	c.SetRunning(0, false)
+	if n := testutil.CollectAndCount(r); n != 0 {
+		t.Errorf("%d series after both stopped", n)
 	}
 }
 
@@ -423,7 +451,7 @@ func BenchmarkSuccessWhileLogging(b *testing.B) {
 func BenchmarkCollect1000Connections(b *testing.B) {
 	r := NewRegistry(Options{})
 	for i := range 1000 {
-		busy(r, i).SetRunning(true)
+		busy(r, i).SetRunning(0, true)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -26,21 +26,21 @@ func (r *Registry) Describe(ch chan<- *prometheus.Desc) {
 	ch <- unsettledDesc
 }
 
-// Collect implements prometheus.Collector: the series of connections whose client runs on this node, none of others. All
+// Collect implements prometheus.Collector: the series of connections of which a client runs on this node, none of others. All
 // combinations of category, direction and success of a running client are there from the start, so that rate() sees the
 // first message.
 func (r *Registry) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range r.connections() {
-		if c.running.Load() {
-			c.collect(ch)
+		if g, runs := c.gauges(); runs {
+			c.collect(ch, g)
 		}
 	}
 }
 
-func (c *Connection) collect(ch chan<- prometheus.Metric) {
+func (c *Connection) collect(ch chan<- prometheus.Metric, g gauges) {
 	typ := *c.typ.Load()
-	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, float64(c.connected.Load()), c.id, typ)
-	ch <- prometheus.MustNewConstMetric(connectingDesc, prometheus.GaugeValue, float64(c.connecting.Load()), c.id, typ)
+	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, float64(g.connected), c.id, typ)
+	ch <- prometheus.MustNewConstMetric(connectingDesc, prometheus.GaugeValue, float64(g.connecting), c.id, typ)
 	inbound, outbound := c.all()
 	series := func(scopes []*Scope, metrics []Metric, direction string) {
 		for _, m := range metrics {

@@ -85,12 +85,11 @@ type Connection struct {
 	id       string
 	typ      atomic.Pointer[string]
 
-	running               atomic.Bool
-	connected, connecting atomic.Int32
-	unsettled             atomic.Int32
-	timers                atomic.Pointer[map[timed]*timer] // replaced, under mu, when one is added
+	unsettled atomic.Int32
+	timers    atomic.Pointer[map[timed]*timer] // replaced, under mu, when one is added
 
 	mu        sync.Mutex
+	clients   map[int]gauges // of those that run on this node, by number; while they move there may be two
 	sources   map[string]*Scope
 	targets   map[string]*Scope
 	responses *Scope
@@ -143,21 +142,53 @@ func (c *Connection) Self() *Scope {
 	return c.self
 }
 
-// SetRunning says that the connection's client was started or stopped. The Prometheus series of the connection exist
-// only while it runs (operations.md 9).
-func (c *Connection) SetRunning(running bool) {
-	c.running.Store(running)
-	if !running {
-		c.SetClients(0, 0)
+// gauges are the values of connection_client and connecting_client.
+type gauges struct{ connected, connecting int }
+
+// SetRunning says that client number index of the connection was started or stopped. The Prometheus series of the connection
+// exist only while one runs (operations.md 9).
+func (c *Connection) SetRunning(index int, running bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if running {
+		if c.clients == nil {
+			c.clients = map[int]gauges{}
+		}
+		c.clients[index] = gauges{}
+		return
+	}
+	delete(c.clients, index)
+	if len(c.clients) == 0 {
 		c.timers.Store(nil)
 	}
 }
 
-// SetClients says how many clients of the connection are connected and connecting on this node: the gauges
-// connection_client and connecting_client.
-func (c *Connection) SetClients(connected, connecting int) {
-	c.connected.Store(int32(connected))
-	c.connecting.Store(int32(connecting))
+// SetClient says whether client number index, which runs, is connected or connecting: the gauges connection_client and
+// connecting_client count those of this node.
+func (c *Connection) SetClient(index int, connected, connecting bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, runs := c.clients[index]; !runs {
+		return
+	}
+	var g gauges
+	if connected {
+		g.connected = 1
+	}
+	if connecting {
+		g.connecting = 1
+	}
+	c.clients[index] = g
+}
+
+// gauges adds up the clients; runs is false when there is none.
+func (c *Connection) gauges() (sum gauges, runs bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, g := range c.clients {
+		sum.connected, sum.connecting = sum.connected+g.connected, sum.connecting+g.connecting
+	}
+	return sum, len(c.clients) > 0
 }
 
 // all returns the scopes that count, in two groups.

@@ -16,7 +16,7 @@ import (
 func TestTimers(t *testing.T) {
 	r := NewRegistry(Options{})
 	c := r.Connection("plant-7", "mqtt")
-	c.SetRunning(true)
+	c.SetRunning(0, true)
 	in := c.Source("in")
 	in.Arrived()
 	in.Arrived()
@@ -51,7 +51,7 @@ connectivity_ack_handling_counter{ditto_connection_id="plant-7",ditto_connection
 			t.Errorf("no %s in\n%s", want, text)
 		}
 	}
-	c.SetRunning(false)
+	c.SetRunning(0, false)
 	if n := testutil.CollectAndCount(r, "message_mapping_seconds", "connectivity_ack_handling_seconds", "connectivity_ack_handling_counter"); n != 0 {
 		t.Errorf("%d series of a stopped client", n)
 	}

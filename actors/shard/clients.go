@@ -51,3 +51,6 @@ func AssignClients(connections, sets int, leases []persistence.Lease, members []
 	}
 	return wish
 }
+
+// Free reports whether a shard was nobody's, not even a member's that steps aside.
+func (v *View) Free(ref persistence.ShardRef) bool { return v.owners[ref] == "" }

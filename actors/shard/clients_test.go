@@ -98,3 +98,20 @@ func TestClientsProperties(t *testing.T) {
 		}
 	})
 }
+
+// A member that steps aside runs what it has until it has given it away: its shards are not free, though nobody is sent there.
+func TestWhoStepsAsideStillOwns(t *testing.T) {
+	a, b, c := host("a"), host("b"), host("c")
+	a.Unreachable = []persistence.MemberID{"c"}
+	held, free := clientShard(4, 1, 1), clientShard(4, 1, 2)
+	v := NewView("a", []persistence.Member{a, b, c}, []persistence.Lease{{Shard: held, Owner: "c"}, {Shard: free}})
+	if !v.Aside("c") {
+		t.Fatal("c does not step aside")
+	}
+	if _, owned := v.Owner(held); owned || v.Free(held) {
+		t.Errorf("the shard of c: owned %v, free %v", owned, v.Free(held))
+	}
+	if !v.Free(free) {
+		t.Error("a shard without owner is not free")
+	}
+}

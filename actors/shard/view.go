@@ -12,14 +12,16 @@ type View struct {
 	Members []persistence.Member
 	me      persistence.MemberID
 	owners  map[persistence.ShardRef]persistence.MemberID
+	epochs  map[persistence.ShardRef]persistence.Epoch
 	aside   map[persistence.MemberID]bool
 }
 
 // NewView is what the member me sees in the rows.
 func NewView(me persistence.MemberID, members []persistence.Member, leases []persistence.Lease) *View {
-	v := &View{Members: members, me: me, owners: make(map[persistence.ShardRef]persistence.MemberID, len(leases)), aside: Aside(members)}
+	v := &View{Members: members, me: me, owners: make(map[persistence.ShardRef]persistence.MemberID, len(leases)),
+		epochs: make(map[persistence.ShardRef]persistence.Epoch, len(leases)), aside: Aside(members)}
 	for _, l := range leases {
-		v.owners[l.Shard] = l.Owner
+		v.owners[l.Shard], v.epochs[l.Shard] = l.Owner, l.Epoch
 	}
 	return v
 }
@@ -34,6 +36,9 @@ func (v *View) Owner(ref persistence.ShardRef) (persistence.Member, bool) {
 	}
 	return persistence.Member{}, false
 }
+
+// Epoch is that of the lease of a shard's owner.
+func (v *View) Epoch(ref persistence.ShardRef) persistence.Epoch { return v.epochs[ref] }
 
 // SameOwners reports whether every shard has the same owner in both views, as Owner says.
 func (v *View) SameOwners(other *View) bool {

@@ -13,8 +13,8 @@
 // comes before all of these, link.mu, arrivals.mu and then links.mu after receiver.mu. A request's or relay's own lock is
 // never held while one of these is taken, and no lock is held across a publish or a settlement.
 //
-// One Hub serves one node. A receiver is the target side of one client of a connection of the cluster; a connection with several
-// has as many, and each signal goes to one of them (spread.go). Its relays go to the Endpoint of
+// One Hub serves one node. A receiver is the target side of one client of a connection of the cluster, its audience all of them:
+// each signal goes to one, and what is held for a client that is no more to another (spread.go). The relays of a receiver go to the Endpoint of
 // the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, arrivals.go, design.md 6.1): that
 // hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
 // there the relay belongs to this hub, which sends it again, or elsewhere, when anything on the way gets lost or moves.

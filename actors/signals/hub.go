@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -86,12 +85,12 @@ type Hub struct {
 	cluster  Cluster
 	links    *links
 
-	// table is read on every signal: subscription → []*receiver, copied on write.
+	// table is read on every signal: subscription → []*audience, copied on write.
 	table sync.Map
 
 	mu        sync.Mutex
 	receivers map[string]*receiver // by client.Identity
-	further   map[string]int       // connection → how many of its receivers are not that of client 0
+	audiences map[string]*audience // by connection
 	endpoints map[*Endpoint]struct{}
 	labels    map[string]string   // acknowledgement label → connection that declares or issues it
 	labelsOf  map[string][]string // connection → labels
@@ -100,7 +99,7 @@ type Hub struct {
 // NewHub makes a hub; its goroutines, one for timers and with a Cluster one for links, run until Close.
 func NewHub(o Options) *Hub {
 	h := &Hub{
-		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, further: map[string]int{}, endpoints: map[*Endpoint]struct{}{},
+		opts: o.withDefaults(), timers: newTimers(), receivers: map[string]*receiver{}, audiences: map[string]*audience{}, endpoints: map[*Endpoint]struct{}{},
 		labels: map[string]string{}, labelsOf: map[string][]string{},
 	}
 	h.log, h.router = h.opts.Log, h.opts.Router
@@ -122,126 +121,115 @@ func NewHub(o Options) *Hub {
 
 // Attach makes the endpoint of client number index of a connection, which is about to connect. What was held for it stays held
 // until its first connect attempt has ended. An endpoint of the same client that is still attached loses its targets to this
-// one. The error says what of the connection does not compile.
+// one. Client 0 decides how many there are. The error says what of the connection does not compile.
 func (h *Hub) Attach(c *messages.Connection, index int, rec *monitor.Connection) (*Endpoint, error) {
 	e, err := newEndpoint(h, c, index, rec)
 	if err != nil {
 		return nil, err
 	}
 	wanted := interestOf(c)
+	var fresh []*receiver
 	var held []*relay
 	h.mu.Lock()
 	h.endpoints[e] = struct{}{}
 	h.declare(c.ID, wanted.Labels)
+	a := h.audience(c.ID)
+	if index == 0 {
+		fresh, held = h.shape(a, wanted)
+	}
 	r := h.receivers[e.client]
 	switch {
 	case index < wanted.clients():
 		if r == nil {
-			r = h.addReceiver(c.ID, index)
+			r = h.addReceiver(a, index)
 		}
-		h.subscribe(r, wanted)
 		e.receiver = r
 		r.attach(e)
-	case r != nil: // a modify took the targets away
-		held = h.removeReceiver(r, false)
+	case r != nil && !a.lists(r): // a modify took the targets away
+		held = append(held, h.removeReceiver(r, false)...)
 	}
+	h.tidy(a)
 	h.mu.Unlock()
-	finish(held, outcomeDone)
+	h.settle(fresh, held)
 	return e, nil
 }
 
 // Expect says of which connections client number index will be attached here: signals for it are held (O13) until its first
 // connect attempt after Attach has ended, Forget, or the hold time is over. Clients that are attached are not touched.
 func (h *Hub) Expect(index int, rows []persistence.IndexRow) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for _, row := range rows {
 		wanted, err := parseInterest(row.Interest)
 		if err != nil {
 			h.log.Error("the index holds no readable interest", "connection_id", row.ID, "error", err)
 			continue
 		}
+		h.mu.Lock()
 		r := h.receivers[client.Identity(row.ID, index)]
-		if r != nil && !r.belongsTo(nil) {
-			continue
-		}
-		h.declare(row.ID, wanted.Labels)
-		if r == nil && index < wanted.clients() {
-			r = h.addReceiver(row.ID, index)
-		}
-		if r != nil {
-			h.subscribe(r, wanted)
-			r.place(nil)
+		attached := r != nil && !r.belongsTo(nil)
+		h.mu.Unlock()
+		if !attached {
+			h.learn(row.ID, wanted)
 		}
 	}
 }
 
-// Learn says what an open connection takes, as Interest has rendered it, for those of its clients that other nodes run. The
-// clients of this node are not touched: Expect, Attach and Forget are for them.
+// Learn says what an open connection takes, as Interest has rendered it. Attach knows better where client 0 is attached, and
+// Expect where it will be.
 func (h *Hub) Learn(id string, raw json.RawMessage) {
 	wanted, err := parseInterest(raw)
 	if err != nil {
 		h.log.Error("the interest of a connection cannot be read", "connection_id", id, "error", err)
 		return
 	}
-	_, where := h.cluster.Owner(id)
-	var learned, superfluous []*receiver
+	if _, where := h.cluster.Owner(id); where == Here {
+		h.mu.Lock()
+		known := h.audiences[id] != nil
+		h.mu.Unlock()
+		if !known {
+			return
+		}
+	}
+	h.learn(id, wanted)
+}
+
+// learn takes over what is known of a connection, unless client 0 is attached here, and looks where its clients are.
+func (h *Hub) learn(id string, wanted interest) {
 	h.mu.Lock()
-	if r := h.receivers[id]; where != Here && (r == nil || r.belongsTo(nil)) {
-		h.declare(id, wanted.Labels)
+	if r := h.receivers[id]; r != nil && !r.belongsTo(nil) {
+		h.mu.Unlock()
+		return
 	}
-	for index := range h.reach(id, wanted.clients()) {
-		identity := client.Identity(id, index)
-		if _, where := h.cluster.Owner(identity); where == Here {
-			continue
-		}
-		switch r := h.receivers[identity]; {
-		case r != nil && !r.belongsTo(nil): // it was here until now
-		case index < wanted.clients():
-			if r == nil {
-				r = h.addReceiver(id, index)
-			}
-			h.subscribe(r, wanted)
-			learned = append(learned, r)
-		case r != nil:
-			superfluous = append(superfluous, r)
-		}
-	}
+	a := h.audience(id)
+	h.declare(id, wanted.Labels)
+	_, held := h.shape(a, wanted)
+	all := *a.clients.Load()
+	h.tidy(a)
 	h.mu.Unlock()
-	for _, r := range learned {
+	h.settle(all, held)
+}
+
+// settle has receivers look where their clients are, and gives relays of clients that are no more to others.
+func (h *Hub) settle(receivers []*receiver, held []*relay) {
+	for _, r := range receivers {
 		h.place(r)
 	}
-	for _, r := range superfluous {
-		h.drop(r)
-	}
+	inherit(held)
 }
 
-// drop takes out a receiver that the connection has no more; what is held for it goes to another one, if there is one left.
-func (h *Hub) drop(r *receiver) {
-	h.links.placing.Lock()
-	h.passOn(r)
-	h.links.placing.Unlock()
-	var held []*relay
-	h.mu.Lock()
-	if h.receivers[r.id] == r && r.belongsTo(nil) {
-		held = h.removeReceiver(r, false)
-	}
-	h.mu.Unlock()
-	finish(held, outcomeDone)
-}
-
-// Forget says that a connection will not be attached here: what was held for it is refused. Clients that are attached stay.
+// Forget says that a connection will not be attached here: what was held for it is refused. If its client 0 is attached it stays as
+// it is.
 func (h *Hub) Forget(id string) {
 	var held []*relay
 	h.mu.Lock()
-	for index := range h.reach(id, 1) {
-		if r := h.receivers[client.Identity(id, index)]; r != nil && r.belongsTo(nil) {
-			held = append(held, h.removeReceiver(r, false)...)
+	if r := h.receivers[id]; r == nil || r.belongsTo(nil) {
+		if a := h.audiences[id]; a != nil {
+			_, held = h.shape(a, interest{})
+			h.tidy(a)
 		}
+		h.undeclare(id)
 	}
-	h.undeclare(id)
 	h.mu.Unlock()
-	finish(held, outcomeDone)
+	inherit(held)
 }
 
 // Leave lets go of everything: the node drains or lost its lease. Endpoints take no message any more, and no message is
@@ -256,9 +244,13 @@ func (h *Hub) Leave() {
 		e.leaving.Store(leavesNode)
 		e.detached.Store(true)
 	}
+	for _, a := range h.audiences {
+		h.subscribe(a, interest{})
+	}
 	for _, r := range h.receivers {
 		held = append(held, h.removeReceiver(r, true)...)
 	}
+	clear(h.audiences)
 	links := h.links.leave()
 	clear(h.labels)
 	clear(h.labelsOf)
@@ -280,28 +272,30 @@ func (h *Hub) Close() {
 	h.timers.close()
 }
 
-// detach takes an endpoint out.
+// detach takes an endpoint out. That of client 0 says whether the connection is closed; after any other one somebody follows, or
+// Forget says that nobody does.
 func (h *Hub) detach(e *Endpoint) {
 	var held []*relay
-	var moved *receiver
+	var moved []*receiver
 	h.mu.Lock()
 	if _, attached := h.endpoints[e]; attached {
 		delete(h.endpoints, e)
-		if r := e.receiver; r != nil && h.receivers[e.client] == r {
-			if e.moves() {
-				r.expect(e, true)
-				moved = r
-			} else if r.belongsTo(e) {
+		if r := e.receiver; r != nil && h.receivers[e.client] == r && r.belongsTo(e) {
+			r.expect(e, true)
+			switch {
+			case r.index == 0 && !e.moves():
+				_, held = h.shape(r.audience, interest{})
+			case r.audience.lists(r):
+				moved = append(moved, r)
+			default: // the connection has fewer clients by now
 				held = h.removeReceiver(r, false)
 			}
+			h.tidy(r.audience)
 		}
 		h.undeclare(e.id)
 	}
 	h.mu.Unlock()
-	finish(held, outcomeDone)
-	if moved != nil {
-		h.place(moved)
-	}
+	h.settle(moved, held)
 	h.requests.abandon(e)
 }
 
@@ -330,71 +324,6 @@ func (h *Hub) deadlines(s *Signal) {
 	s.hold = min(h.timers.deadline(s.now.Add(hold)), s.until)
 }
 
-// addReceiver makes a receiver that holds. h.mu is held.
-func (h *Hub) addReceiver(connection string, index int) *receiver {
-	r := &receiver{id: client.Identity(connection, index), connection: connection, index: index, hub: h}
-	h.receivers[r.id] = r
-	if index > 0 {
-		h.further[connection]++
-	}
-	return r
-}
-
-// reach is how many clients of a connection have to be looked at: so many, or all that there can be. h.mu is held.
-func (h *Hub) reach(id string, clients int) int {
-	if h.further[id] > 0 {
-		return client.MaxClients
-	}
-	return max(clients, 1)
-}
-
-// removeReceiver takes r out of the routing and returns what it holds, for finish. h.mu is held.
-func (h *Hub) removeReceiver(r *receiver, leaving bool) []*relay {
-	h.subscribe(r, interest{})
-	delete(h.receivers, r.id)
-	if r.index > 0 {
-		if h.further[r.connection]--; h.further[r.connection] == 0 {
-			delete(h.further, r.connection)
-		}
-	}
-	return r.close(leaving)
-}
-
-// subscribe makes wanted the interest of r. h.mu is held.
-func (h *Hub) subscribe(r *receiver, wanted interest) {
-	r.mu.Lock()
-	before := r.interest.subscriptions()
-	r.interest = wanted
-	r.mu.Unlock()
-	r.of.Store(int32(wanted.clients()))
-	after := wanted.subscriptions()
-	for sub := range after {
-		if _, had := before[sub]; !had {
-			h.table.Store(sub, append(slices.Clip(h.subscribers(sub)), r))
-		}
-	}
-	for sub := range before {
-		if _, has := after[sub]; has {
-			continue
-		}
-		rest := slices.DeleteFunc(slices.Clone(h.subscribers(sub)), func(x *receiver) bool { return x == r })
-		if len(rest) == 0 {
-			h.table.Delete(sub)
-		} else {
-			h.table.Store(sub, rest)
-		}
-	}
-}
-
-// subscribers are the receivers under one key; the slice must not be changed.
-func (h *Hub) subscribers(sub subscription) []*receiver {
-	list, ok := h.table.Load(sub)
-	if !ok {
-		return nil
-	}
-	return list.([]*receiver)
-}
-
 // declare makes labels those that connection id declares or issues. h.mu is held.
 func (h *Hub) declare(id string, labels []string) {
 	for _, label := range h.labelsOf[id] {
@@ -413,7 +342,7 @@ func (h *Hub) declare(id string, labels []string) {
 
 // undeclare forgets the labels of a connection of which no client is known. h.mu is held.
 func (h *Hub) undeclare(id string) {
-	if h.receivers[id] == nil && h.further[id] == 0 && !h.hasEndpoint(id) {
+	if h.audiences[id] == nil && !h.hasEndpoint(id) {
 		h.declare(id, nil)
 	}
 }

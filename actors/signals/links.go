@@ -437,12 +437,12 @@ func (h *Hub) wakeSources(l *link) {
 
 // place makes the receiver relay to where its connection is now; what it holds goes there.
 func (h *Hub) place(r *receiver) {
-	h.links.placing.Lock()
-	defer h.links.placing.Unlock()
-	if r.index > 0 && r.index >= h.running(r.of.Load()) {
-		h.passOn(r)
+	if held, over := r.surrender(); over {
+		inherit(held)
 		return
 	}
+	h.links.placing.Lock()
+	defer h.links.placing.Unlock()
 	peer, where := h.cluster.Owner(r.id)
 	if where == Elsewhere {
 		if !r.place(h.links.linkTo(peer)) {

@@ -13,16 +13,14 @@ import (
 // the node where it is, holds them for one that is expected, and bounds how many are without outcome.
 type receiver struct {
 	id         string // client.Identity of connection and index
+	audience   *audience
 	connection string
 	index      int
 	hub        *Hub
-	// of is the clientCount of the connection: signals are spread over so many receivers.
-	of atomic.Int32
 	// onWay counts relays that are on a link, without outcome.
 	onWay atomic.Int32
 
 	mu       sync.Mutex
-	interest interest
 	endpoint *Endpoint // nil while the client is only expected, and when it is at another node
 	link     *link     // to that node
 	left     bool      // gone because the node lets go of everything
@@ -80,6 +78,7 @@ const (
 	timedOut                     // no room within the hold time
 	abandoned                    // the source left while it waited
 	unconcerned                  // not for this connection
+	superseded                   // the client is no more: another one gets the signal
 )
 
 // admit takes a relay in, in the order of calls from one source. With settlement it waits for room until the relay's
@@ -88,7 +87,10 @@ func (r *receiver) admit(rl *relay) (admission, carrier) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := rl.signal
-	if (r.state == holding || r.link != nil) && !r.interest.takes(s.topic, s.Envelope.Topic.Namespace, s.readers, s.everyone) {
+	switch {
+	case r.over():
+		return superseded, nil
+	case (r.state == holding || r.link != nil) && !r.audience.interest.Load().takes(s.topic, s.Envelope.Topic.Namespace, s.readers, s.everyone):
 		return unconcerned, nil
 	}
 	if r.state < down && (len(r.waiting) > 0 || !r.room()) {
@@ -99,7 +101,10 @@ func (r *receiver) admit(rl *relay) (admission, carrier) {
 			return verdict, r.carrier()
 		}
 	}
-	if r.state >= down {
+	switch {
+	case r.over(): // it waited meanwhile
+		return superseded, nil
+	case r.state >= down:
 		return refused, nil
 	}
 	r.used++
@@ -122,6 +127,8 @@ func (r *receiver) arrive(rl *relay) (admission, *Endpoint) {
 		return unconcerned, nil
 	case r.state == down:
 		return refused, nil
+	case r.over():
+		return unconcerned, nil
 	case r.endpoint == nil:
 		if _, where := r.hub.cluster.Owner(r.id); where != Here {
 			return unconcerned, nil
@@ -161,7 +168,7 @@ func (r *receiver) waitForRoom(rl *relay) admission {
 			verdict = timedOut
 		}
 		r.mu.Lock()
-		if verdict != admitted || r.state >= down || r.waiting[0] == w && r.room() {
+		if verdict != admitted || r.state >= down || r.over() || r.waiting[0] == w && r.room() {
 			return verdict
 		}
 	}
@@ -169,45 +176,12 @@ func (r *receiver) waitForRoom(rl *relay) admission {
 
 // wakeNext wakes the first waiter if it can go on. r.mu is held.
 func (r *receiver) wakeNext() {
-	if len(r.waiting) > 0 && (r.room() || r.state >= down) {
+	if len(r.waiting) > 0 && (r.room() || r.state >= down || r.over()) {
 		select {
 		case r.waiting[0].ready <- struct{}{}:
 		default:
 		}
 	}
-}
-
-// adopt takes over a relay of another client of the connection, behind what is here; the window is the other one's.
-func (r *receiver) adopt(rl *relay) {
-	r.mu.Lock()
-	if r.state >= down {
-		r.mu.Unlock()
-		rl.finish(outcomeDone)
-		return
-	}
-	r.seq++
-	rl.seq = r.seq
-	if r.state == connected {
-		c := r.carrier()
-		r.mu.Unlock()
-		c.deliver(rl)
-	} else {
-		r.held = append(r.held, rl)
-		r.mu.Unlock()
-	}
-	rl.wait()
-}
-
-// surrender gives up what is held for a client that does not run any more; nothing if it is here or on its way.
-func (r *receiver) surrender() []*relay {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.endpoint != nil || r.state != holding {
-		return nil
-	}
-	held := r.held
-	r.held = nil
-	return held
 }
 
 // release gives a relay's slot back.
@@ -222,9 +196,12 @@ func (r *receiver) release() {
 func (r *receiver) hold(rl *relay) {
 	r.mu.Lock()
 	switch {
-	case r.state == gone && rl.endpoint.left():
+	case r.left, r.state == gone && rl.endpoint.left():
 		r.mu.Unlock()
 		rl.finish(outcomeMoved)
+	case r.over():
+		r.mu.Unlock()
+		inherit([]*relay{rl})
 	case r.state >= down:
 		r.mu.Unlock()
 		rl.finish(outcomeDone)
@@ -264,6 +241,9 @@ func (r *receiver) takeBack(rl *relay, l *link) bool {
 	case r.left:
 		r.mu.Unlock()
 		rl.finish(outcomeMoved)
+	case r.over():
+		r.mu.Unlock()
+		inherit([]*relay{rl})
 	case r.state >= down:
 		r.mu.Unlock()
 		rl.finish(outcomeDone)

@@ -124,8 +124,8 @@ func (h *Hub) relay(s *Signal) []*receiver {
 	}
 	var reached []*receiver
 	for _, subject := range readers {
-		for _, r := range h.subscribers(subscription{s.topic, subject}) {
-			reached = h.relayTo(r, s, reached)
+		for _, a := range h.subscribers(subscription{s.topic, subject}) {
+			reached = h.relayTo(a, s, reached)
 		}
 	}
 	return reached
@@ -134,20 +134,27 @@ func (h *Hub) relay(s *Signal) []*receiver {
 // everyoneReads is the key under which all receivers of a topic are found.
 var everyoneReads = []string{""}
 
-func (h *Hub) relayTo(r *receiver, s *Signal, reached []*receiver) []*receiver {
-	if r.connection == s.Origin || !r.chosen(s.EntityID) { // a connection never sees what it caused (O-2)
+func (h *Hub) relayTo(a *audience, s *Signal, reached []*receiver) []*receiver {
+	if a.connection == s.Origin || containsID(reached, a.connection) { // a connection never sees what it caused (O-2)
 		return reached
 	}
-	for _, before := range reached {
-		if before == r {
-			return reached
-		}
+	r := a.pick(s.EntityID)
+	if r == nil { // it took it until now
+		return reached
 	}
 	if s.collector != nil {
 		s.collector.expect()
 	}
 	rl := newRelay(s, r)
 	verdict, e := r.admit(rl)
+	for verdict == superseded {
+		if r = a.pick(s.EntityID); r == nil {
+			verdict = unconcerned
+			break
+		}
+		rl.receiver = r
+		verdict, e = r.admit(rl)
+	}
 	switch verdict {
 	case admitted:
 		e.deliver(rl)

@@ -226,3 +226,181 @@ func TestFewerClients(t *testing.T) {
 		}
 	})
 }
+
+// goingTo is the number of the first thing whose signals go to client index of n.
+func goingTo(index, n int) int {
+	for thing := 0; ; thing++ {
+		if choice(fmt.Sprintf("acme:pump-%d", thing), n) == index {
+			return thing
+		}
+	}
+}
+
+// spread is a connection with a target and so many clients.
+func spread(n int) *messages.Connection { return connection("to", withTarget(), withClients(n)) }
+
+// A modify to more clients: from the moment that a node knows of a client on, its signals wait for it, on the node that is going
+// to run it as well as on that of the entity and on any other.
+func TestMoreClients(t *testing.T) {
+	learn := func(at string) func(*fabric, *peer) {
+		return func(f *fabric, _ *peer) { f.nodes[at].hub.Learn("to", Interest(spread(2))) }
+	}
+	for name, learn := range map[string]func(*fabric, *peer){
+		"the node of the new client learns of it": learn("b"),
+		"another node learns of it":               learn("c"),
+		"the entity attaches client 0 again": func(f *fabric, before *peer) {
+			before.Moving()
+			before.Detach(false)
+			f.nodes["a"].attach(spread(2)).Connected(before.broker.publish)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				f := newFabric(t, "a", "b", "c")
+				var sources []*peer
+				for _, at := range []string{"a", "b", "c"} {
+					sources = append(sources, f.openAt(at, connection("from-"+at, withSource())))
+				}
+				one := f.openSpread(spread(1), "a")
+				f.mu.Lock()
+				f.owner["to#1"] = "b"
+				f.mu.Unlock()
+				learn(f, one[0])
+				thing := goingTo(1, 2)
+				var sent []*message
+				var want []int
+				for k, from := range sources {
+					sent, want = append(sent, from.consume(of(thing, k))), append(want, 1000*thing+k)
+				}
+				pass(time.Millisecond)
+				f.ownClient("b", spread(2), 1)
+				f.learn(spread(2))
+				f.nodes["a"].attach(spread(2)).Connected(one[0].broker.publish)
+				second := f.nodes["b"].openClient(spread(2), 1)
+				pass(3 * time.Second)
+				for _, m := range sent {
+					m.want(client.Settle)
+				}
+				if got := all(one[0], second); !slices.Equal(got, want) {
+					t.Errorf("published %v\nwant %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// A node expects a client that the connection has no more when its entity comes to read the journal: nothing waits for it.
+func TestExpectedInVain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFabric(t, "a", "b")
+		from := f.openAt("b", connection("from", withSource()))
+		f.own("a", spread(2))
+		f.ownClient("b", spread(2), 1)
+		f.learn(spread(2))
+		thing := goingTo(1, 2)
+		held := from.consume(of(thing, 0))
+		f.learn(spread(1))
+		only := f.nodes["a"].open(spread(1))
+		later := from.consume(of(thing, 1))
+		pass(3 * time.Second)
+		held.want(client.Settle)
+		later.want(client.Settle)
+		if got := all(only); !slices.Equal(got, []int{1000 * thing, 1000*thing + 1}) {
+			t.Errorf("published %v", got)
+		}
+		if n := len(f.nodes["b"].hub.receivers); n != 1 {
+			t.Errorf("%d receivers are left", n)
+		}
+	})
+}
+
+// Signals that are on their way to a client, or wait for room there, when the connection has fewer clients: they go to one
+// that is left.
+func TestFewerClientsUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFabric(t, "b", "c")
+		f.add("a", Options{Window: 2})
+		from := f.openAt("a", connection("from", withSource()))
+		clients := f.openSpread(spread(2), "c", "b")
+		clients[1].broker.set(func(b *broker) { b.slow = true })
+		thing := goingTo(1, 2)
+		var sent []*message
+		var want []int
+		for k := range 3 {
+			m := from.message(of(thing, k))
+			sent, want = append(sent, m), append(want, 1000*thing+k)
+			go from.Consume(m.in) // the third waits for room
+			pass(time.Millisecond)
+		}
+		f.learn(spread(1))
+		clients[1].Moving()
+		clients[1].broker.answer(-1, client.ErrClosed)
+		clients[1].Detach(false)
+		f.ownClient("", spread(2), 1)
+		pass(3 * time.Second)
+		for _, m := range sent {
+			m.want(client.Settle)
+		}
+		if got := all(clients[0]); !slices.Equal(got, want) {
+			t.Errorf("client 0 published %v, want %v", got, want)
+		}
+		for _, address := range []string{"a", "b"} {
+			if _, left := f.nodes[address].hub.receivers["to#1"]; left {
+				t.Errorf("%s: client 1 is left", address)
+			}
+		}
+	})
+}
+
+// A node is lost while a source waits for room at its client: what it brings then goes to another client, at once.
+func TestFewerNodesWhileASourceWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFabric(t, "b", "c")
+		f.add("a", Options{Window: 2})
+		from := f.openAt("a", connection("from", withSource()))
+		clients := f.openSpread(spread(3), "a", "b", "c")
+		clients[2].broker.set(func(b *broker) { b.slow = true })
+		thing := goingTo(2, 3)
+		var sent []*message
+		var want []int
+		for k := range 4 {
+			sent, want = append(sent, from.message(of(thing, k))), append(want, 1000*thing+k)
+		}
+		go func() {
+			for _, m := range sent {
+				from.Consume(m.in)
+			}
+		}()
+		pass(time.Millisecond)
+		f.kill("c")
+		pass(3 * time.Second)
+		for _, m := range sent {
+			m.want(client.Settle)
+		}
+		if got := all(clients[:2]...); !slices.Equal(got, want) {
+			t.Errorf("published %v, want %v", got, want)
+		}
+	})
+}
+
+// A publish that fails only after its client has gone, because it moves or because a node less runs clients, finds the next one.
+func TestLateFailureOfAClientThatIsGone(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFabric(t, "a", "b")
+		from := f.openAt("b", connection("from", withSource()))
+		clients := f.openSpread(spread(2), "a", "b")
+		clients[1].broker.set(func(b *broker) { b.slow = true })
+		thing := goingTo(1, 2)
+		m := from.consume(of(thing, 0))
+		clients[1].Moving()
+		f.learn(spread(1))
+		clients[1].Detach(false)
+		pass(time.Millisecond)
+		clients[1].broker.answer(-1, client.ErrClosed)
+		pass(3 * time.Second)
+		m.want(client.Settle)
+		if got := all(clients[0]); !slices.Equal(got, []int{1000 * thing}) {
+			t.Errorf("client 0 published %v", got)
+		}
+	})
+}

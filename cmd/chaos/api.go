@@ -30,10 +30,11 @@ func (o outcome) String() string {
 // reply is the answer to one command.
 type reply struct {
 	outcome    outcome
-	name       string // of a retrieved connection
-	open       bool   // likewise
-	connection bool   // whether there was one
-	detail     string // of a failure: what came back
+	name       string   // of a retrieved connection
+	open       bool     // likewise
+	connection bool     // whether there was one
+	clients    []string // of a retrieved status: the status of each client
+	detail     string   // of a failure: what came back
 }
 
 // api sends piggyback commands.
@@ -96,6 +97,9 @@ func classify(status int, answer []byte) reply {
 			Name   *string `json:"name"`
 			Status string  `json:"connectionStatus"`
 		} `json:"connection"`
+		Clients []struct {
+			Status string `json:"status"`
+		} `json:"clientStatus"`
 	}
 	detail := fmt.Sprintf("HTTP %d %.300s", status, answer)
 	if err := json.Unmarshal(answer, &r); err != nil {
@@ -115,6 +119,9 @@ func classify(status int, answer []byte) reply {
 			if r.Connection.Name != nil {
 				out.name = *r.Connection.Name
 			}
+		}
+		for _, c := range r.Clients {
+			out.clients = append(out.clients, c.Status)
 		}
 		return out
 	case r.Error == "connectivity:connection.notfound":

@@ -39,6 +39,7 @@ type commands struct {
 	others func() []*node // those that it would not but that still run: they may refuse, but must not lie; nil in planned moves
 	began  time.Time      // of the program: operations are timed from here
 	uri    string         // of the broker, for the connections
+	shapes shapes         // of the connections
 	prefix string         // of ids, names and correlation ids; unique per round
 
 	mu         sync.Mutex
@@ -130,8 +131,8 @@ func (c *commands) connection(o operation) object {
 	}
 	subject := []string{"chaos:" + o.ID}
 	return object{
-		"id": o.ID, "name": o.Name, "connectionType": "mqtt", "connectionStatus": status, "uri": c.uri,
-		"sources": []object{{"addresses": []string{o.ID + "/in/#"}, "qos": 1, "authorizationContext": subject}},
+		"id": o.ID, "name": o.Name, "connectionType": c.shapes.kind(o.ID), "clientCount": c.shapes.count(o.ID), "connectionStatus": status, "uri": c.uri,
+		"sources": []object{{"addresses": []string{c.shapes.filter(o.ID, o.ID+"/in/#")}, "qos": 1, "authorizationContext": subject}},
 		"targets": []object{{"address": o.ID + "/out", "qos": 1, "topics": []string{"_/_/things/live/events"}, "authorizationContext": subject}},
 	}
 }

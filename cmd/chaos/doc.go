@@ -18,6 +18,13 @@
 // Half of the -connections are sources, half are targets; source i relays to target i and to nobody else. The publisher
 // numbers its messages and keeps those that Mosquitto acknowledged; each of them must reach the subscriber at least once.
 //
+// Every 5th target, every 8th source and every 4th connection of the command clients is of type mqtt-5 with clientCount 2
+// (-two-clients=false: none), all others are mqtt. Their two clients live on two nodes under client ids of their own (decision
+// O18). The messages of a relay are of four entities, so that both clients of a target get some. The two clients of a source share
+// a subscription ($share/chaos/…), for with a plain one each would get every message. Mosquitto deals the messages of a shared
+// subscription out in turn to all its sessions, also to those whose client is away: these wait for that client, like those
+// that it had without acknowledgement, and nobody else gets them.
+//
 // The nodes reach Mosquitto through the tap only: a TCP relay that reads the CONNECT packet of each link. That, rather than
 // the broker's log, is the broker's side of the story, because it can ask the kernel whether the earlier link of the same
 // client was still up when the next CONNECT arrived. A broker that reads two sockets in one turn cannot tell a link whose
@@ -40,24 +47,35 @@
 // One line per scenario, sums over its rounds; the rightmost columns are the worst round's. Columns with a limit of 0:
 //
 //	double clients   a CONNECT of a client id whose earlier link was up. "+40f" are links of a node under SIGSTOP, which
-//	                 cannot act and so are not counted; "+2c" are links of a node that is cut off: counted, it could have acted
-//	double active    two nodes whose metrics showed the same client as connected, one before and after the other
+//	                 cannot act and so are not counted; "+2c" are links of a node that is cut off: counted, it could have acted.
+//	                 Also a client id beyond the clientCount of its connection, at whatever time: with at most that many ids
+//	                 and one link for each there are never more clients; and a client 5 s after its connection was deleted
+//	double active    nodes whose metrics showed more clients of a connection than its clientCount, some before and after another
 //	missing, twice   commands answered with success whose event is not in the journal; whose event is there twice
 //	not linear.      connections whose history no order of its commands explains; "?" are those that porcupine gave up on
 //	journal          gaps in sequence numbers and epochs that went back
 //	lost             messages the broker had acknowledged and the subscriber never got
 //	failed           commands that failed at a live node while nothing but a planned move (or nothing at all) happened
-//	not back         processes that ended or did not become ready by themselves, or a cluster that did not settle
+//	not back         processes that ended or did not become ready by themselves, a cluster that did not settle, a client
+//	                 that did not come back although there was a node for it, or that the connection's status does not show
 //
 // "answered" is the time from the fault (pg-outage: from PostgreSQL's return) until each connection concerned answered for
 // good: it is asked about once a second through the other nodes, and a failure or an answer that takes over a second is an
 // interruption, whose end counts. "reopened" is the time until each of their broker clients was up again, as the tap saw it;
-// in planned moves it is the gap of each client that moved, and "answered" the longest that an answer took. Without a limit: commands and messages of the scenario, messages
-// that came more than once (allowed, O15). A count that is not 0 is followed by its first causes under the table, with their
+// in planned moves it is the gap of each client that moved, and "answered" the longest that an answer took. The other client
+// of a connection concerned counts, too, with its gap: it moves when it was where the entity has to go. A connection with no more
+// than its second client at the node with the fault answers at once, which makes the median smaller. Without a limit: commands
+// and messages of the scenario, messages that came more than once (allowed, O15). A count that is not 0 is followed by its first causes under the table, with their
 // time relative to the fault; -keep has the whole histories and the logs. Times of a machine with a load above its number of
 // CPUs (end of each progress line) say little.
 //
 // # What it cannot see
+//
+// What Mosquitto forgets (outside decision O15): the session of an MQTT 5 client, and what it holds for it alone, is kept for 60 s
+// after the client went (session-expiry-interval). No fault of the list keeps a client away for so long; with -outage or a cluster
+// that does not come to rest within a minute, "lost" may count such messages; -env CONNECTIVITY_MQTT_SESSION_EXPIRY_INTERVAL=1h
+// keeps them. For the same reason there must be a node for each client: with -nodes 1 the second clients never run, and with
+// -nodes 2 they are away as long as one node is, which "reopened" leaves out.
 //
 // Two activations without a broker client: only the journal (epochs, executions) and the history would show them. Metrics
 // are compared at scrape speed, so "double active" misses what lasts less than about 200 ms; the tap misses nothing. Deaths
@@ -66,5 +84,6 @@
 // # In the code
 //
 // scenario.go is the list of faults, round.go the course of a round, lab.go what runs; tap.go and observer.go, history.go,
-// journal.go, load.go and scrape.go look for what must not be; table.go prints. Everything that was started ends with the program, Ctrl-C included.
+// journal.go, load.go and scrape.go look for what must not be; shapes.go says which connections have two clients;
+// table.go prints. Everything that was started ends with the program, Ctrl-C included.
 package main

@@ -46,7 +46,7 @@ type lab struct {
 // newLab starts everything but the nodes' load: servers, nodes, relays.
 func newLab(ctx context.Context, opts options, network network, dir, logs, binary string) (l *lab, err error) {
 	l = &lab{opts: opts, dir: dir, logs: logs, began: time.Now(), binary: binary, network: network, spawner: newSpawner(),
-		api: newAPI(), activations: newActivations(), relays: relays{n: max(1, opts.connections/2)}}
+		api: newAPI(), activations: newActivations(opts.shapes), relays: relays{n: max(1, opts.connections/2), shapes: opts.shapes}}
 	l.watching, l.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -68,7 +68,7 @@ func newLab(ctx context.Context, opts options, network network, dir, logs, binar
 	if l.broker, err = startBroker(ctx, l.spawner, dir, logs); err != nil {
 		return l, err
 	}
-	l.observer = newObserver(l.who)
+	l.observer = newObserver(opts.shapes, l.who)
 	if l.tap, err = newTap(network.shared(), l.broker.address, l.observer); err != nil {
 		return l, err
 	}
@@ -286,7 +286,7 @@ func (l *lab) settle(ctx context.Context, within time.Duration) error {
 			last, since = now.complete, time.Now()
 		}
 		most := (now.shards + len(members) - 1) / max(1, len(members))
-		missing := l.observer.connectedClients(l.relays.ids())
+		missing := l.observer.incomplete(l.relays.ids(), len(members))
 		switch {
 		case now.members != len(members):
 			return fmt.Errorf("%d members of %d nodes", now.members, len(members))
@@ -295,12 +295,41 @@ func (l *lab) settle(ctx context.Context, within time.Duration) error {
 		case now.largest > most:
 			return fmt.Errorf("a member owns %d of %d shards, at most %d are its share", now.largest, now.shards, most)
 		case len(missing) > 0:
-			return fmt.Errorf("%d clients are not connected, %s for one", len(missing), missing[0])
+			return fmt.Errorf("%d connections lack a client, %s for one", len(missing), missing[0])
 		case time.Since(since) < time.Second:
 			return errors.New("shards are still moving")
 		}
 		return nil
 	})
+}
+
+// shown says of which relay connections with several clients the status does not show, at a random node, as many open ones as
+// there are nodes for them.
+func (l *lab) shown(ctx context.Context) (problems []string) {
+	nodes := l.answering()
+	for i, id := range l.relays.ids() {
+		count := l.relays.shapes.count(id)
+		if count == 1 || len(nodes) == 0 {
+			continue
+		}
+		err := eventually(ctx, 10*time.Second, "the status of "+id, func() error {
+			r := l.api.command(ctx, nodes[i%len(nodes)], "status-"+id, on("retrieveConnectionStatus", id), commandTimeout)
+			open := 0
+			for _, status := range r.clients {
+				if status == "open" {
+					open++
+				}
+			}
+			if want := min(count, len(l.members())); r.outcome != done || open != want || len(r.clients) != count {
+				return fmt.Errorf("%s %s: clients %v at %s, want %d open of %d", r.outcome, r.detail, r.clients, nodes[i%len(nodes)].name, want, count)
+			}
+			return nil
+		})
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	return problems
 }
 
 // revive restarts processes that ended although nobody asked for it, and names them.

@@ -17,7 +17,8 @@ import (
 // relays are the pairs of connections that carry the traffic: source i relays to target i and to no other, because they
 // alone share a subject (runtime.md 14.2).
 type relays struct {
-	n int
+	n      int
+	shapes shapes
 }
 
 func (r relays) source(i int) string { return fmt.Sprintf("source-%04d", i) }
@@ -41,17 +42,19 @@ type object = map[string]any
 func (r relays) connections(i int, uri string) []object {
 	subject := []string{fmt.Sprintf("chaos:relay-%04d", i)}
 	base := func(id string) object {
-		return object{"id": id, "name": id, "connectionType": "mqtt", "connectionStatus": "open", "uri": uri, "sources": []any{}, "targets": []any{}}
+		return object{"id": id, "name": id, "connectionType": r.shapes.kind(id), "clientCount": r.shapes.count(id), "connectionStatus": "open", "uri": uri,
+			"sources": []any{}, "targets": []any{}}
 	}
 	source, target := base(r.source(i)), base(r.target(i))
-	source["sources"] = []object{{"addresses": []string{relayIn(i) + "/#"}, "qos": 1, "authorizationContext": subject}}
+	source["sources"] = []object{{"addresses": []string{r.shapes.filter(r.source(i), relayIn(i)+"/#")}, "qos": 1, "authorizationContext": subject}}
 	target["targets"] = []object{{"address": relayOut(i), "qos": 1, "topics": []string{"_/_/things/live/events"}, "authorizationContext": subject}}
 	return []object{target, source}
 }
 
-// envelope is message number k of run on relay i.
+// relayMessage is message number k of run on relay i. The messages of a relay are of four entities, because the entity decides which
+// client of a target gets them.
 func relayMessage(i, run, k int) string {
-	return fmt.Sprintf(`{"topic":"chaos/relay-%04d/things/live/events/modified","headers":{"correlation-id":"m-%d-%d-%d"},"path":"/attributes/k","value":"%d %d"}`, i, i, run, k, run, k)
+	return fmt.Sprintf(`{"topic":"chaos/relay-%04d-%d/things/live/events/modified","headers":{"correlation-id":"m-%d-%d-%d"},"path":"/attributes/k","value":"%d %d"}`, i, k%4, i, run, k, run, k)
 }
 
 // parseRelayed reads run and number out of an arrived message.

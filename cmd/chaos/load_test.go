@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 )
 
@@ -56,6 +57,9 @@ func TestRelayMessages(t *testing.T) {
 		}
 		return nil
 	}
+	if relayMessage(3, 12, 0)[:32] == relayMessage(3, 12, 1)[:32] {
+		t.Fatal("the messages of a relay are all of one entity")
+	}
 	r := relays{n: 2}
 	first, second := r.connections(0, "tcp://h:1"), r.connections(1, "tcp://h:1")
 	if subject(first[0]) != subject(first[1]) || subject(first[0]) == subject(second[0]) {
@@ -100,6 +104,10 @@ func TestClassify(t *testing.T) {
 				t.Fatalf("%s, want %s", got.outcome, row.want)
 			}
 		})
+	}
+	s := classify(200, []byte(`{"type":"connectivity.responses:retrieveConnectionStatus","status":200,"clientStatus":[{"status":"open"},{"status":"misconfigured"}]}`))
+	if s.outcome != done || !slices.Equal(s.clients, []string{"open", "misconfigured"}) {
+		t.Fatalf("%+v", s)
 	}
 	r := classify(200, []byte(`{"type":"connectivity.responses:retrieveConnection","status":200,"connection":{"id":"x","name":"n","connectionStatus":"closed"}}`))
 	if !r.connection || r.name != "n" || r.open {

@@ -30,6 +30,7 @@ type options struct {
 	freeze, cut, outage, ttl               time.Duration
 	postgres, keep, json                   string
 	list                                   bool
+	shapes                                 shapes
 	env                                    []string
 }
 
@@ -56,6 +57,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	f.BoolVar(&o.short, "short", false, "kill, stop, drain and one cut, once each, with fewer connections and shorter faults; what is given besides holds")
 	f.IntVar(&o.nodes, "nodes", 3, "processes of the cluster")
 	f.IntVar(&o.connections, "connections", 300, "open connections: half sources, half targets")
+	f.BoolVar(&o.shapes.two, "two-clients", true, "every 5th target, every 8th source and every 4th of -ids is of type mqtt-5 with clientCount 2, all others mqtt")
 	f.IntVar(&o.rate, "rate", 300, "messages per second, all relays together")
 	f.IntVar(&o.clients, "clients", 8, "clients that send commands at random")
 	f.IntVar(&o.ids, "ids", 24, "connections that those work on")

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,19 +33,23 @@ type overlap struct {
 	age      time.Duration
 }
 
-// observer keeps the links of all clients and finds overlaps. It is the broker's side of "one client at one time".
+// observer keeps the links of all clients and finds overlaps. It is the broker's side of "one client at one time", and of "no
+// more clients than clientCount".
 type observer struct {
+	shapes shapes
 	// who tells a link's node and that node's condition now; expensive is true when a link must be identified, whatever it costs.
 	who func(remote netip.AddrPort, expensive bool) (node int, c condition)
 	now func() time.Time
 
-	mu       sync.Mutex
-	links    map[string][]*link // by client, oldest first; ended ones too
-	overlaps []overlap
+	mu        sync.Mutex
+	links     map[string][]*link  // by client, oldest first; ended ones too
+	clients   map[string][]string // by connection: the client ids that it has ever had
+	overlaps  []overlap
+	strangers []string // client ids that no connection may have
 }
 
-func newObserver(who func(netip.AddrPort, bool) (int, condition)) *observer {
-	return &observer{who: who, now: time.Now, links: map[string][]*link{}}
+func newObserver(s shapes, who func(netip.AddrPort, bool) (int, condition)) *observer {
+	return &observer{shapes: s, who: who, now: time.Now, links: map[string][]*link{}, clients: map[string][]string{}}
 }
 
 // connecting notes a CONNECT. Links of the client that are up at this instant make it an overlap, one for each, unless its own
@@ -65,7 +72,21 @@ func (o *observer) connecting(client string, remote netip.AddrPort, up func() bo
 		}
 	}
 	o.links[client] = append(o.links[client], l)
+	o.meet(client)
 	return l
+}
+
+// meet notes the id of a client. o.mu is held.
+func (o *observer) meet(client string) {
+	connection := owner(client)
+	known := o.clients[connection]
+	if slices.Contains(known, client) {
+		return
+	}
+	if wrong := o.shapes.stranger(client, known); wrong != "" {
+		o.strangers = append(o.strangers, fmt.Sprintf("%s: CONNECT of %s: %s", connection, client, wrong))
+	}
+	o.clients[connection] = append(known, client)
 }
 
 func (o *observer) connected(l *link) {
@@ -83,13 +104,20 @@ func (o *observer) ended(l *link) {
 	}
 }
 
-// taken returns the overlaps since the last call.
-func (o *observer) taken() []overlap {
+// taken returns the overlaps and the strangers since the last call.
+func (o *observer) taken() (overlaps []overlap, strangers []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	out := o.overlaps
-	o.overlaps = nil
-	return out
+	overlaps, strangers = o.overlaps, o.strangers
+	o.overlaps, o.strangers = nil, nil
+	return overlaps, strangers
+}
+
+// clientsOf are the client ids that a connection has had.
+func (o *observer) clientsOf(connection string) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.clients[connection])
 }
 
 // forget drops the links that ended before t.
@@ -111,22 +139,58 @@ func (o *observer) forget(t time.Time) {
 	}
 }
 
-// connectedClients counts, for each of clients, the links that are up and acknowledged.
-func (o *observer) connectedClients(clients []string) (missing []string) {
+// incomplete returns those of connections of which fewer clients are up than so many nodes can run.
+func (o *observer) incomplete(connections []string, nodes int) (missing []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, client := range clients {
+	for _, connection := range connections {
 		n := 0
-		for _, l := range o.links[client] {
-			if !l.acked.IsZero() && l.ended.IsZero() {
+		for _, client := range o.clients[connection] {
+			if o.isUp(client) {
 				n++
 			}
 		}
-		if n == 0 {
-			missing = append(missing, client)
+		if n < min(o.shapes.count(connection), nodes) {
+			missing = append(missing, connection)
 		}
 	}
 	return missing
+}
+
+// from returns those of clients whose link that is up comes from a node.
+func (o *observer) from(node int, clients []string) (out []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, client := range clients {
+		for _, l := range o.links[client] {
+			if !l.ended.IsZero() {
+				continue
+			}
+			if index, _ := o.who(l.remote, true); index == node {
+				out = append(out, client)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// up returns the clients with a link that is up whose connection's id begins with prefix.
+func (o *observer) up(prefix string) (clients []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for client := range o.links {
+		if strings.HasPrefix(client, prefix) && o.isUp(client) {
+			clients = append(clients, client)
+		}
+	}
+	slices.Sort(clients)
+	return clients
+}
+
+// isUp reports whether a client has a link that is up and acknowledged. o.mu is held.
+func (o *observer) isUp(client string) bool {
+	return slices.ContainsFunc(o.links[client], func(l *link) bool { return !l.acked.IsZero() && l.ended.IsZero() })
 }
 
 // reopened is how long after t0 a client was up again: 0 when the link of that moment lasted or, not being up then, none

@@ -31,7 +31,7 @@ type round struct {
 
 	from     time.Time // start of the round: gaps are looked for from here
 	t0       time.Time // of the fault; zero: none
-	affected []string  // connections whose recovery is timed
+	affected hit       // whose recovery is timed
 	answered []recovery
 	over     atomic.Bool // the fault and its repair are over: planned moves are watched until then
 	probes   sync.WaitGroup
@@ -51,7 +51,7 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 	l.activations.taken()
 	l.observer.forget(began)
 
-	c := &commands{ctx: ctx, api: l.api, nodes: l.answering, began: l.began, uri: l.uri(), prefix: fmt.Sprintf("c%d", run)}
+	c := &commands{ctx: ctx, api: l.api, nodes: l.answering, began: l.began, uri: l.uri(), shapes: l.opts.shapes, prefix: fmt.Sprintf("c%d", run)}
 	if !s.planned {
 		c.others = l.doubtful
 	}
@@ -91,9 +91,9 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 		res.fail(&res.Errors, "interrupted")
 		return res
 	}
-	for _, problem := range c.finish(l.opts.ids) {
-		res.fail(&res.NotBack, problem)
-	}
+	res.failAll(&res.NotBack, l.shown(ctx))
+	res.failAll(&res.NotBack, c.finish(l.opts.ids))
+	r.cleared(ctx, c.prefix)
 	for _, ended := range l.revive() {
 		res.fail(&res.NotBack, ended)
 	}
@@ -102,10 +102,26 @@ func (l *lab) play(ctx context.Context, s scenario, number, run int, seed uint64
 	return res
 }
 
+// cleared looks for clients of the deleted connections.
+func (r *round) cleared(ctx context.Context, prefix string) {
+	var still []string
+	_ = eventually(ctx, 5*time.Second, "no client of a deleted connection is up", func() error {
+		if still = r.lab.observer.up(prefix + "-"); len(still) > 0 {
+			return errors.New(still[0])
+		}
+		return nil
+	})
+	for _, client := range still {
+		r.result.fail(&r.result.DoubleClients, client+": up although its connection is deleted")
+	}
+}
+
 // judge fills in the result.
 func (r *round) judge(ctx context.Context, c *commands, sent *ledger) {
 	l, res := r.lab, r.result
-	for _, o := range l.observer.taken() {
+	overlaps, strangers := l.observer.taken()
+	res.failAll(&res.DoubleClients, strangers)
+	for _, o := range overlaps {
 		text := fmt.Sprintf("%s: CONNECT from n%d (%s) while the link of n%d (%s), %v old, was up, %s", o.client, o.newNode, o.new, o.oldNode, o.old,
 			o.age.Round(time.Millisecond), r.when(o.at))
 		switch o.cause {
@@ -184,15 +200,15 @@ func (r *round) times() {
 	}
 	res.Answered = quantilesOf(answered)
 	if r.scenario.planned {
-		for _, id := range r.lab.relays.ids() {
-			gaps, up := r.lab.observer.gaps(id, r.from)
-			if !up {
-				gaps = append(gaps, never)
-			}
-			away = append(away, gaps...)
+		for _, id := range r.clients(r.lab.relays.ids()) {
+			away = append(away, r.gaps(id, r.from)...)
 		}
 	} else {
-		for _, id := range r.affected {
+		for _, id := range r.clients(r.affected.connections) {
+			if r.affected.clients != nil && !r.affected.clients[id] {
+				away = append(away, r.gaps(id, r.t0)...)
+				continue
+			}
 			after, moved, lost := r.lab.observer.reopened(id, r.t0)
 			switch {
 			case lost:
@@ -203,6 +219,25 @@ func (r *round) times() {
 		}
 	}
 	res.Reopened = quantilesOf(away)
+}
+
+// gaps are the times that a client was away for since t0.
+func (r *round) gaps(client string, t0 time.Time) []time.Duration {
+	gaps, up := r.lab.observer.gaps(client, t0)
+	if !up {
+		gaps = append(gaps, never)
+	}
+	return gaps
+}
+
+// clients are those of connections, by client id. Connections of which one less can run while a node is away are left out.
+func (r *round) clients(connections []string) (clients []string) {
+	for _, connection := range connections {
+		if r.lab.opts.shapes.count(connection) <= max(1, r.lab.opts.nodes-1) {
+			clients = append(clients, r.lab.observer.clientsOf(connection)...)
+		}
+	}
+	return clients
 }
 
 func (r *round) when(t time.Time) string {
@@ -221,22 +256,40 @@ func (r *round) victim() *node {
 	return members[r.rng.IntN(len(members))]
 }
 
-// at are the relay connections that run on a node.
-func (r *round) at(n *node) []string {
-	var out []string
-	for _, id := range r.lab.activations.at(n.index) {
-		if strings.HasPrefix(id, "source-") || strings.HasPrefix(id, "target-") {
-			out = append(out, id)
-		}
-	}
-	slices.Sort(out)
-	r.result.Victim = n.name
-	return out
+// hit is what a fault concerns.
+type hit struct {
+	connections []string
+	clients     map[string]bool // by client id: others of these connections were elsewhere, and move only because of the first; nil: all
 }
 
+// at are the relay connections that have clients on a node, and which.
+func (r *round) at(n *node) hit {
+	h := hit{clients: map[string]bool{}}
+	for _, id := range r.lab.activations.at(n.index) {
+		if !strings.HasPrefix(id, "source-") && !strings.HasPrefix(id, "target-") {
+			continue
+		}
+		h.connections = append(h.connections, id)
+		clients := r.lab.observer.clientsOf(id)
+		if len(clients) > 1 {
+			clients = r.lab.observer.from(n.index, clients)
+		}
+		for _, client := range clients {
+			h.clients[client] = true
+		}
+	}
+	slices.Sort(h.connections)
+	r.result.Victim = n.name
+	return h
+}
+
+// everywhere are all relay connections.
+func (r *round) everywhere() hit { return hit{connections: r.lab.relays.ids()} }
+
 // measure times the recovery of connections since t0. They are asked for through nodes other than not.
-func (r *round) measure(ctx context.Context, t0 time.Time, ids []string, not *node) {
-	r.t0, r.affected = t0, ids
+func (r *round) measure(ctx context.Context, t0 time.Time, h hit, not *node) {
+	ids := h.connections
+	r.t0, r.affected = t0, h
 	r.result.Affected = len(ids)
 	nodes := func() []*node {
 		var out []*node
@@ -269,8 +322,8 @@ func (r *round) recovered(ctx context.Context, limit time.Duration) {
 				return fmt.Errorf("not all connections are answered")
 			}
 		}
-		if missing := r.lab.observer.connectedClients(r.affected); len(missing) > 0 {
-			return fmt.Errorf("%d clients are away", len(missing))
+		if missing := r.lab.observer.incomplete(r.affected.connections, len(r.lab.members())); len(missing) > 0 {
+			return fmt.Errorf("%d connections lack a client", len(missing))
 		}
 		return nil
 	})

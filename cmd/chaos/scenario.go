@@ -97,16 +97,16 @@ func (s scenario) missing(nodes int, n network, given bool) string {
 }
 
 func calm(ctx context.Context, r *round) error {
-	r.measure(ctx, time.Now(), nil, nil)
+	r.measure(ctx, time.Now(), hit{}, nil)
 	return r.hold(ctx, 5*time.Second)
 }
 
 func kill(ctx context.Context, r *round) error {
 	v := r.victim()
-	ids := r.at(v)
+	concerned := r.at(v)
 	t0 := time.Now()
 	v.kill()
-	r.measure(ctx, t0, ids, v)
+	r.measure(ctx, t0, concerned, v)
 	if len(r.lab.members()) > 0 {
 		r.recovered(ctx, 20*time.Second)
 	} else if err := r.hold(ctx, time.Second); err != nil {
@@ -117,10 +117,10 @@ func kill(ctx context.Context, r *round) error {
 
 func stop(ctx context.Context, r *round) error {
 	v := r.victim()
-	ids := r.at(v)
+	concerned := r.at(v)
 	t0 := time.Now()
 	v.freeze()
-	r.measure(ctx, t0, ids, v)
+	r.measure(ctx, t0, concerned, v)
 	err := r.hold(ctx, r.lab.opts.freeze)
 	r.lab.activations.interrupt(v.index, time.Now())
 	v.thaw()
@@ -129,10 +129,10 @@ func stop(ctx context.Context, r *round) error {
 
 func term(ctx context.Context, r *round) error {
 	v := r.victim()
-	ids := r.at(v)
+	concerned := r.at(v)
 	t0 := time.Now()
 	v.set(leaving)
-	r.measure(ctx, t0, ids, v)
+	r.measure(ctx, t0, concerned, v)
 	r.broken(v.terminate(40 * time.Second))
 	if len(r.lab.members()) > 0 {
 		r.recovered(ctx, 20*time.Second)
@@ -152,7 +152,7 @@ func join(ctx context.Context, r *round) error {
 	if err := r.restart(newcomer); err != nil {
 		return err
 	}
-	r.measure(ctx, t0, r.lab.relays.ids(), nil)
+	r.measure(ctx, t0, r.everywhere(), nil)
 	r.settle(ctx)
 	newcomer.set(leaving)
 	r.broken(newcomer.terminate(40 * time.Second))
@@ -160,7 +160,7 @@ func join(ctx context.Context, r *round) error {
 }
 
 func rolling(ctx context.Context, r *round) error {
-	r.measure(ctx, time.Now(), r.lab.relays.ids(), nil)
+	r.measure(ctx, time.Now(), r.everywhere(), nil)
 	for _, n := range r.lab.members() {
 		n.set(leaving)
 		r.broken(n.terminate(40 * time.Second))
@@ -178,7 +178,7 @@ func rolling(ctx context.Context, r *round) error {
 func databaseRestart(ctx context.Context, r *round) error {
 	t0 := time.Now()
 	r.lab.postgres.down(false)
-	r.measure(ctx, t0, r.lab.relays.ids(), nil)
+	r.measure(ctx, t0, r.everywhere(), nil)
 	if err := r.hold(ctx, time.Until(t0.Add(time.Second))); err != nil {
 		return errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx)))
 	}
@@ -192,26 +192,26 @@ func databaseOutage(ctx context.Context, r *round) error {
 	if err := errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
-	r.measure(ctx, time.Now(), r.lab.relays.ids(), nil)
+	r.measure(ctx, time.Now(), r.everywhere(), nil)
 	return nil
 }
 
 func cut(l links) func(context.Context, *round) error {
 	return func(ctx context.Context, r *round) error {
 		v := r.victim()
-		ids := r.at(v)
+		concerned := r.at(v)
 		t0 := time.Now()
 		if err := v.cut(l); err != nil {
 			return err
 		}
-		r.measure(ctx, t0, ids, v)
+		r.measure(ctx, t0, concerned, v)
 		return errors.Join(r.hold(ctx, r.lab.opts.cut), v.heal())
 	}
 }
 
 // cutOneWay measures the connections of whichever node steps aside: that is not for this program to say.
 func cutOneWay(ctx context.Context, r *round) error {
-	at := map[*node][]string{}
+	at := map[*node]hit{}
 	for _, n := range r.lab.members() {
 		at[n] = r.at(n)
 	}
@@ -275,7 +275,7 @@ func steal(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	r.measure(ctx, t0, ids, nil)
+	r.measure(ctx, t0, hit{connections: ids}, nil)
 	r.recovered(ctx, 20*time.Second)
 	return nil
 }

@@ -6,30 +6,45 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// reading is one scrape of one node: which connections had a connected client there, at some instant of [from, to].
+// reading is one scrape of one node: how many connected clients each connection had there, at some instant of [from, to].
 type reading struct {
 	from, to time.Time
-	ids      map[string]bool
+	clients  map[string]int
 }
 
-// activations compares the readings of all nodes. A connection is active twice when one node shows its client in two
-// readings in a row and another node shows it in a reading that lies wholly between them: no order of moves explains that.
-// So an overlap is found for certain when it lasts two scrapes, and never where there is none.
+// row is what a node showed last, twice in a row if all is well.
+type row []reading
+
+// throughout is how many clients of a connection a node showed both before and after r.
+func (w row) throughout(r reading, id string) int {
+	if len(w) < 2 || !r.from.After(w[0].to) || !r.to.Before(w[1].from) {
+		return 0
+	}
+	return min(w[0].clients[id], w[1].clients[id])
+}
+
+// activations compares the readings of all nodes. A connection has a client too many when a reading of one node, and what
+// others showed both before and after it, add up to more than its clientCount: no order of moves explains that. So an
+// overlap is found for certain when it lasts two scrapes, and never where there is none.
 type activations struct {
+	shapes shapes
+
 	mu       sync.Mutex
-	last     map[int]reading // by node
+	rows     map[int]row // by node
 	breaks   map[int]time.Time
 	found    map[string]string // first description by connection
 	readings int
 }
 
-func newActivations() *activations {
-	return &activations{last: map[int]reading{}, breaks: map[int]time.Time{}, found: map[string]string{}}
+func newActivations(s shapes) *activations {
+	return &activations{shapes: s, rows: map[int]row{}, breaks: map[int]time.Time{}, found: map[string]string{}}
 }
 
 // interrupt says that a node could not act for a while (SIGSTOP), or is a new process: its readings before and after t are
@@ -38,7 +53,7 @@ func (a *activations) interrupt(node int, t time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.breaks[node] = t
-	delete(a.last, node)
+	delete(a.rows, node)
 }
 
 // add takes a node's next reading.
@@ -49,20 +64,34 @@ func (a *activations) add(node int, r reading) {
 		return // asked before, answered after
 	}
 	a.readings++
-	before, row := a.last[node]
-	a.last[node] = r
-	if !row {
-		return
+	if before := a.rows[node]; len(before) > 0 {
+		a.rows[node] = row{before[len(before)-1], r}
+	} else {
+		a.rows[node] = row{r}
 	}
-	for other, between := range a.last {
-		if other == node || !between.from.After(before.to) || !between.to.Before(r.from) {
-			continue
-		}
-		for id := range between.ids {
-			if before.ids[id] && r.ids[id] && a.found[id] == "" {
-				a.found[id] = fmt.Sprintf("%s: connected at n%d and n%d at the same time, %s", id, node, other, between.from.Format("15:04:05.000"))
+	for other, w := range a.rows {
+		between := w[len(w)-1]
+		for id, n := range between.clients {
+			if other != node && a.rows[node].throughout(between, id) > 0 && a.found[id] == "" {
+				a.compare(id, n, other, between)
 			}
 		}
+	}
+}
+
+// compare adds up the clients of a connection at the time of one reading of a node. a.mu is held.
+func (a *activations) compare(id string, n, node int, r reading) {
+	nodes := []string{fmt.Sprintf("n%d", node)}
+	for other, w := range a.rows {
+		if m := w.throughout(r, id); other != node && m > 0 {
+			n += m
+			nodes = append(nodes, fmt.Sprintf("n%d", other))
+		}
+	}
+	if count := a.shapes.count(id); n > count {
+		slices.Sort(nodes)
+		a.found[id] = fmt.Sprintf("%s: %d clients connected at the same time, %d allowed, at %s, %s",
+			id, n, count, strings.Join(nodes, " and "), r.from.Format("15:04:05.000"))
 	}
 }
 
@@ -78,13 +107,14 @@ func (a *activations) taken() []string {
 	return out
 }
 
-// at returns the connections whose client a node showed last.
-func (a *activations) at(node int) []string {
+// at returns the connections of which a node showed a client last.
+func (a *activations) at(node int) (out []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []string
-	for id := range a.last[node].ids {
-		out = append(out, id)
+	if w := a.rows[node]; len(w) > 0 {
+		for id := range w[len(w)-1].clients {
+			out = append(out, id)
+		}
 	}
 	return out
 }
@@ -100,16 +130,16 @@ func (a *activations) scrape(ctx context.Context, n *node) {
 			continue
 		}
 		from := time.Now()
-		ids, err := scrapeOnce(ctx, client, "http://"+n.place.metrics+"/metrics?name[]=connection_client")
+		clients, err := scrapeOnce(ctx, client, "http://"+n.place.metrics+"/metrics?name[]=connection_client")
 		to := time.Now()
 		if err == nil {
-			a.add(n.index, reading{from, to, ids})
+			a.add(n.index, reading{from, to, clients})
 		}
 		wait = max(100*time.Millisecond, min(9*to.Sub(from), time.Second))
 	}
 }
 
-func scrapeOnce(ctx context.Context, client *http.Client, url string) (map[string]bool, error) {
+func scrapeOnce(ctx context.Context, client *http.Client, url string) (map[string]int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -125,10 +155,10 @@ func scrapeOnce(ctx context.Context, client *http.Client, url string) (map[strin
 	return parseMetrics(resp.Body)
 }
 
-// parseMetrics reads the ids whose connection_client is at least 1 from Prometheus' text format. Ids are
+// parseMetrics reads the ids whose connection_client is at least 1, and how much it is, from Prometheus' text format. Ids are
 // [a-zA-Z0-9-_:], so nothing in them is escaped.
-func parseMetrics(r io.Reader) (map[string]bool, error) {
-	ids := map[string]bool{}
+func parseMetrics(r io.Reader) (map[string]int, error) {
+	clients := map[string]int{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -137,14 +167,15 @@ func parseMetrics(r io.Reader) (map[string]bool, error) {
 			continue
 		}
 		labels, value, ok := strings.Cut(rest, "} ")
-		if !ok || value == "0" {
+		n, err := strconv.Atoi(value)
+		if !ok || err != nil || n < 1 {
 			continue
 		}
 		for label := range strings.SplitSeq(labels, ",") {
 			if id, ok := strings.CutPrefix(label, `id="`); ok {
-				ids[strings.TrimSuffix(id, `"`)] = true
+				clients[strings.TrimSuffix(id, `"`)] = n
 			}
 		}
 	}
-	return ids, lines.Err()
+	return clients, lines.Err()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +10,13 @@ import (
 func TestActivationsFindTwoAtOnce(t *testing.T) {
 	start := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	read := func(from, to int, ids ...string) reading {
-		r := reading{start.Add(time.Duration(from) * time.Millisecond), start.Add(time.Duration(to) * time.Millisecond), map[string]bool{}}
+		r := reading{start.Add(time.Duration(from) * time.Millisecond), start.Add(time.Duration(to) * time.Millisecond), map[string]int{}}
 		for _, id := range ids {
-			r.ids[id] = true
+			r.clients[id]++
 		}
 		return r
 	}
+	const two = "target-0005" // has two clients
 	type step struct {
 		node   int
 		r      reading
@@ -33,10 +33,16 @@ func TestActivationsFindTwoAtOnce(t *testing.T) {
 		"the other read too late":       {steps: []step{{1, read(0, 5, "x"), false}, {2, read(50, 102, "x"), false}, {1, read(100, 105, "x"), false}}},
 		"frozen in between":             {steps: []step{{1, read(0, 5, "x"), false}, {2, read(50, 55, "x"), false}, {1, read(100, 105, "x"), true}}},
 		"frozen, then still active":     {steps: []step{{1, read(0, 5, "x"), false}, {1, read(100, 105, "x"), true}, {2, read(150, 155, "x"), false}, {1, read(200, 205, "x"), false}}, found: true},
-		"another connection":            {steps: []step{{1, read(0, 5, "x"), false}, {2, read(50, 55, "y"), false}, {1, read(100, 105, "x"), false}}},
+		"two of two clients":            {steps: []step{{1, read(0, 5, two), false}, {2, read(50, 55, two), false}, {1, read(100, 105, two), false}}},
+		"three of two clients": {steps: []step{{1, read(0, 5, two), false}, {2, read(30, 35, two), false}, {3, read(60, 65, two), false},
+			{1, read(100, 105, two), false}, {2, read(130, 135, two), false}}, found: true},
+		"two of one node, one of another": {steps: []step{{1, read(0, 5, two, two), false}, {2, read(50, 55, two), false}, {1, read(100, 105, two, two), false}}, found: true},
+		"one of two has moved": {steps: []step{{1, read(0, 5, two), false}, {2, read(30, 35, two), false}, {3, read(60, 65, two), false},
+			{1, read(100, 105, two), false}, {2, read(130, 135), false}}},
+		"another connection": {steps: []step{{1, read(0, 5, "x"), false}, {2, read(50, 55, "y"), false}, {1, read(100, 105, "x"), false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newActivations()
+			a := newActivations(shapes{two: true})
 			for _, s := range row.steps {
 				if s.breaks {
 					a.interrupt(s.node, s.r.from.Add(-time.Millisecond))
@@ -52,10 +58,10 @@ func TestActivationsFindTwoAtOnce(t *testing.T) {
 
 // TestReadingAskedBeforeAFreeze: a frozen node answers after SIGCONT what was asked before; that is no reading.
 func TestReadingAskedBeforeAFreeze(t *testing.T) {
-	a := newActivations()
+	a := newActivations(shapes{two: true})
 	now := time.Now()
 	a.interrupt(1, now)
-	a.add(1, reading{now.Add(-time.Second), now.Add(time.Millisecond), map[string]bool{"x": true}})
+	a.add(1, reading{now.Add(-time.Second), now.Add(time.Millisecond), map[string]int{"x": 1}})
 	if ids := a.at(1); len(ids) != 0 {
 		t.Fatalf("%v", ids)
 	}
@@ -75,8 +81,8 @@ func TestParseMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slices.Sorted(maps.Keys(ids)); !slices.Equal(got, []string{"a:b_c", "plant-7"}) {
-		t.Fatalf("%v", got)
+	if want := map[string]int{"a:b_c": 2, "plant-7": 1}; !maps.Equal(ids, want) {
+		t.Fatalf("%v, want %v", ids, want)
 	}
 }
 

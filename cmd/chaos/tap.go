@@ -118,12 +118,11 @@ func (t *tap) serve(c *net.TCPConn) {
 	go func() {
 		defer close(back)
 		defer func() { _ = c.Close() }() // the broker closed it: taken over
-		answer := make([]byte, 4)
-		if _, err := io.ReadFull(b, answer); err != nil {
+		answer, accepted, err := readConnack(b)
+		if err != nil {
 			return
 		}
-		// CONNACK: 0x20, length, flags, code; 3.1.1 has exactly these four bytes, 5 has its code there, too.
-		if answer[0] == 0x20 && answer[3] == 0 {
+		if accepted {
 			t.observer.connected(l)
 		}
 		if _, err := c.Write(answer); err != nil {
@@ -139,19 +138,38 @@ func (t *tap) serve(c *net.TCPConn) {
 
 // readConnect reads the CONNECT packet with which each MQTT link begins, versions 3.1, 3.1.1 and 5.
 func readConnect(r io.Reader) (packet []byte, client string, err error) {
-	const most = 64 << 10
-	head := make([]byte, 1, 5)
-	if _, err := io.ReadFull(r, head); err != nil {
+	head, body, err := readPacket(r, 0x10)
+	if err != nil {
 		return nil, "", err
 	}
-	if head[0] != 0x10 {
-		return nil, "", fmt.Errorf("packet type 0x%02x, want CONNECT", head[0])
+	client, err = clientID(body)
+	return append(head, body...), client, err
+}
+
+// readConnack reads the broker's answer to it: flags, code, and in version 5 properties.
+func readConnack(r io.Reader) (packet []byte, accepted bool, err error) {
+	head, body, err := readPacket(r, 0x20)
+	if err != nil {
+		return nil, false, err
+	}
+	return append(head, body...), len(body) >= 2 && body[1] == 0, nil
+}
+
+// readPacket reads a control packet that must begin with first: its fixed header and what follows.
+func readPacket(r io.Reader, first byte) (head, body []byte, err error) {
+	const most = 64 << 10
+	head = make([]byte, 1, 5)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, nil, err
+	}
+	if head[0] != first {
+		return nil, nil, fmt.Errorf("packet type 0x%02x, want 0x%02x", head[0], first)
 	}
 	length := 0
 	for shift := 0; ; shift += 7 {
 		b := make([]byte, 1)
 		if _, err := io.ReadFull(r, b); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		head = append(head, b[0])
 		length |= int(b[0]&0x7f) << shift
@@ -159,18 +177,17 @@ func readConnect(r io.Reader) (packet []byte, client string, err error) {
 			break
 		}
 		if shift == 21 {
-			return nil, "", errors.New("malformed length")
+			return nil, nil, errors.New("malformed length")
 		}
 	}
 	if length > most {
-		return nil, "", fmt.Errorf("a CONNECT of %d bytes", length)
+		return nil, nil, fmt.Errorf("a packet of %d bytes", length)
 	}
-	body := make([]byte, length)
+	body = make([]byte, length)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	client, err = clientID(body)
-	return append(head, body...), client, err
+	return head, body, nil
 }
 
 // clientID reads the client id from what follows a CONNECT packet's fixed header.

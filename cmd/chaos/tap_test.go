@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,7 +104,7 @@ func acceptingBroker(t *testing.T) string {
 // tapped is a tap whose nodes all have one condition.
 func tapped(t *testing.T, broker string, c *condition) (*tap, *observer) {
 	t.Helper()
-	o := newObserver(func(netip.AddrPort, bool) (int, condition) { return 1, *c })
+	o := newObserver(shapes{two: true}, func(netip.AddrPort, bool) (int, condition) { return 1, *c })
 	tp, err := newTap("127.0.0.1", broker, o)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestObserverFindsOverlaps(t *testing.T) {
 				t.Fatal(err)
 			}
 			dialTap(t, tp, "plant-7")
-			got := o.taken()
+			got, _ := o.taken()
 			if len(got) != row.overlaps {
 				t.Fatalf("%d overlaps, want %d: %+v", len(got), row.overlaps, got)
 			}
@@ -163,7 +165,7 @@ func TestObserverFindsOverlaps(t *testing.T) {
 					t.Fatalf("%+v", x)
 				}
 			}
-			if again := o.taken(); len(again) != 0 {
+			if again, _ := o.taken(); len(again) != 0 {
 				t.Fatalf("told twice: %+v", again)
 			}
 		})
@@ -172,13 +174,14 @@ func TestObserverFindsOverlaps(t *testing.T) {
 
 // TestObserverKnowsLateReads: a CONNECT that is read after its link is over is no overlap with the link that followed.
 func TestObserverKnowsLateReads(t *testing.T) {
-	o := newObserver(func(netip.AddrPort, bool) (int, condition) { return 1, well })
+	o := newObserver(shapes{two: true}, func(netip.AddrPort, bool) (int, condition) { return 1, well })
 	second := o.connecting("x", netip.AddrPort{}, func() bool { return true })
 	first := o.connecting("x", netip.AddrPort{}, func() bool { return false })
-	if got := o.taken(); len(got) != 0 || len(first.after) != 0 {
+	if got, _ := o.taken(); len(got) != 0 || len(first.after) != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if third := o.connecting("x", netip.AddrPort{}, func() bool { return true }); len(o.taken()) != 1 || len(third.after) != 1 || third.after[0] != first {
+	third := o.connecting("x", netip.AddrPort{}, func() bool { return true })
+	if got, _ := o.taken(); len(got) != 1 || len(third.after) != 1 || third.after[0] != first {
 		t.Fatalf("the third overlaps the second (%p) and comes after the first (%p): %+v", second, first, third.after)
 	}
 }
@@ -223,7 +226,7 @@ func TestTapKeepsTheOrder(t *testing.T) {
 			t.Fatalf("%d of %d links arrived", len(events), links)
 		}
 	}
-	if got := o.taken(); len(got) != 0 {
+	if got, _ := o.taken(); len(got) != 0 {
 		t.Fatalf("%d overlaps", len(got))
 	}
 	o.mu.Lock()
@@ -235,57 +238,93 @@ func TestTapKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// TestObserverTimes checks what is read from the links: gaps, and when a client was up again.
-func TestObserverTimes(t *testing.T) {
-	clock := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	up := map[*link]bool{}
-	o := newObserver(func(netip.AddrPort, bool) (int, condition) { return 1, well })
-	o.now = func() time.Time { return clock }
-	var last *link
-	begin := func() *link {
-		var l *link
-		l = o.connecting("x", netip.AddrPort{}, func() bool { return up[l] })
-		up[l] = true
-		o.connected(l)
-		last = l
-		return l
+// TestReadConnack: both versions, with and without properties.
+func TestReadConnack(t *testing.T) {
+	properties := make([]byte, 200)
+	for name, row := range map[string]struct {
+		packet        []byte
+		accepted, bad bool
+	}{
+		"3.1.1":          {packet: []byte{0x20, 2, 1, 0}, accepted: true},
+		"3.1.1, refused": {packet: []byte{0x20, 2, 0, 5}},
+		"5":              {packet: []byte{0x20, 3, 0, 0, 0}, accepted: true},
+		"5, refused":     {packet: []byte{0x20, 3, 0, 0x87, 0}},
+		"5, long":        {packet: append([]byte{0x20, 0xcc, 1, 0, 0, 0xc8, 1}, properties...), accepted: true},
+		"something else": {packet: []byte{0x30, 2, 0, 0}, bad: true},
+		"nothing in it":  {packet: []byte{0x20, 0}},
+		"cut off":        {packet: []byte{0x20, 3, 0}, bad: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			packet, accepted, err := readConnack(bytes.NewReader(row.packet))
+			if (err != nil) != row.bad || accepted != row.accepted || err == nil && !bytes.Equal(packet, row.packet) {
+				t.Fatalf("%x, accepted %v, %v", packet, accepted, err)
+			}
+		})
 	}
-	end := func() { up[last] = false; o.ended(last) }
-	sleep := func(d time.Duration) { clock = clock.Add(d) }
+}
 
-	first := begin()
-	sleep(time.Second)
-	t0 := clock
-	if _, moved, lost := o.reopened("x", t0); moved || lost {
-		t.Fatal("the link lasts")
+// TestSharedSubscription: what doc.go says of Mosquitto. Each message of a shared subscription goes to one of its two sessions, also while that one is
+// away, and comes when it is back.
+func TestSharedSubscription(t *testing.T) {
+	s := newSpawner()
+	defer s.close()
+	dir := t.TempDir()
+	b, err := startBroker(t.Context(), s, dir, dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	sleep(2 * time.Second)
-	end()
-	if _, moved, lost := o.reopened("x", t0); !moved || !lost {
-		t.Fatal("the link is gone and nothing followed")
+	defer b.close()
+	var mu sync.Mutex
+	got := map[string][]string{} // by client
+	client := func(id string) mqtt.Client {
+		m := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + b.address).SetClientID(id).SetAutoReconnect(false).SetCleanSession(false).
+			SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
+				mu.Lock()
+				defer mu.Unlock()
+				got[id] = append(got[id], string(m.Payload()))
+			}))
+		if err := settled(m.Connect(), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		return m
 	}
-	if missing := o.connectedClients([]string{"x"}); len(missing) != 1 {
-		t.Fatal("nobody is connected")
+	received := func(what string, first, second int) {
+		t.Helper()
+		err := eventually(t.Context(), 10*time.Second, what, func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			if len(got["first"]) != first || len(got["second"]) != second {
+				return fmt.Errorf("%v, want %d and %d", got, first, second)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	sleep(500 * time.Millisecond)
-	begin()
-	if after, moved, lost := o.reopened("x", t0); after != 2500*time.Millisecond || !moved || lost {
-		t.Fatalf("%v %v %v", after, moved, lost)
+	first, second := client("first"), client("second")
+	defer first.Disconnect(100)
+	filter := shapes{two: true}.filter("source-0000", "in/#")
+	for _, m := range []mqtt.Client{first, second} {
+		if err := settled(m.Subscribe(filter, 1, nil), 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
 	}
-	gaps, now := o.gaps("x", t0)
-	if len(gaps) != 1 || gaps[0] != 500*time.Millisecond || !now {
-		t.Fatalf("%v %v", gaps, now)
+	publish := func() {
+		for i := range 6 {
+			if err := settled(first.Publish("in/x", 1, false, fmt.Sprint(i)), 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	if gaps, _ := o.gaps("x", clock); len(gaps) != 0 {
-		t.Fatalf("%v lies before", gaps)
-	}
-	o.forget(clock)
-	if n := len(o.links["x"]); n != 1 || o.links["x"][0] == first {
-		t.Fatalf("%d links are remembered", n)
-	}
-	if missing := o.connectedClients([]string{"x", "y"}); len(missing) != 1 || missing[0] != "y" {
-		t.Fatalf("missing %v", missing)
-	}
+	publish()
+	received("both are there", 3, 3)
+	second.Disconnect(100)
+	publish()
+	received("the second is away", 6, 3)
+	second = client("second")
+	defer second.Disconnect(100)
+	received("the second is back", 6, 6)
 }
 
 // TestTapBeforeMosquitto uses the real broker: messages pass, a take-over is seen, a reconnect after a close is none.
@@ -340,11 +379,11 @@ func TestTapBeforeMosquitto(t *testing.T) {
 	second := client(tp.address(), "x")
 	subscribe(second)
 	expect("two")
-	if n := o.taken(); len(n) != 0 {
+	if n, _ := o.taken(); len(n) != 0 {
 		t.Fatalf("a reconnect is no overlap: %+v", n)
 	}
 	third := client(tp.address(), "x") // takes over: Mosquitto closes the second link
-	if n := o.taken(); len(n) != 1 {
+	if n, _ := o.taken(); len(n) != 1 {
 		t.Fatalf("%d overlaps, want 1", len(n))
 	}
 	err = eventually(t.Context(), 10*time.Second, "the second is closed", func() error {

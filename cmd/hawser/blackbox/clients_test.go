@@ -10,7 +10,7 @@ import (
 // clientStates are, for each client in the status of a connection, its instance and its status, sorted.
 func (n *node) clientStates(id string) (states []string) {
 	n.t.Helper()
-	s := n.command(on("retrieveConnectionStatus", id))
+	s := n.command(on("retrieveConnectionStatus", id), object{"timeout": "2s"}) // three quarters of it are waited for missing clients
 	list, _ := s["clientStatus"].([]any)
 	for _, entry := range list {
 		c := entry.(map[string]any)

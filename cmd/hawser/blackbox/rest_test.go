@@ -153,10 +153,10 @@ type restRow struct {
 // TestREST is the checklist of http-api.md 13 on both stores, and on a cluster of which each request goes to any node. Rows 59,
 // 68 to 72 need a node of their own: TestRESTSwitches.
 func TestREST(t *testing.T) {
-	good := mosquitto(t)
 	for name, start := range settings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			good := mosquitto(t) // its own: connections, and so clients, have the same ids everywhere
 			n := inTurn(start(t))
 			dead := "tcp://" + freePorts(t, 1)[0]
 			if all := n.rest("GET", api, nil).list(t); len(all) != 0 {

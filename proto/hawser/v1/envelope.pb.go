@@ -60,7 +60,9 @@ type Envelope struct {
 	// Of an outcome.
 	Outcomes []*Outcome `protobuf:"bytes,19,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// Of an interest: the revision of the connection that it belongs to.
-	Revision      int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,20,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of an ask for a connection: the epoch of the lease for which the asker takes the node for the owner; 0: it does not say.
+	Epoch         int64 `protobuf:"varint,21,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +237,13 @@ func (x *Envelope) GetRevision() int64 {
 	return 0
 }
 
+func (x *Envelope) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // Outcome is what became of a relay.
 type Outcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -371,7 +380,7 @@ var File_hawser_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_hawser_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	"\x18hawser/v1/envelope.proto\x12\thawser.v1\"\xee\x04\n" +
+	"\x18hawser/v1/envelope.proto\x12\thawser.v1\"\x84\x05\n" +
 	"\bEnvelope\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1b\n" +
 	"\tentity_id\x18\x02 \x01(\tR\bentityId\x12:\n" +
@@ -395,7 +404,8 @@ const file_hawser_v1_envelope_proto_rawDesc = "" +
 	"\x05asked\x18\x11 \x01(\bR\x05asked\x12\x16\n" +
 	"\x06labels\x18\x12 \x03(\tR\x06labels\x12.\n" +
 	"\boutcomes\x18\x13 \x03(\v2\x12.hawser.v1.OutcomeR\boutcomes\x12\x1a\n" +
-	"\brevision\x18\x14 \x01(\x03R\brevision\x1a:\n" +
+	"\brevision\x18\x14 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05epoch\x18\x15 \x01(\x03R\x05epoch\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"w\n" +
