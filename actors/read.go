@@ -82,7 +82,7 @@ func nextPage(size int, read page) int {
 // readPage reads connections in one query. Those that are gone are left out; with one that cannot be read the page ends
 // (decision O5: never absent).
 func (n *Node) readPage(ctx context.Context, ids []string, fields *messages.FieldSelector) page {
-	if !n.membership.Table().Valid() {
+	if !n.membership.Table().Valid() || n.Isolated() {
 		return page{err: messages.ErrNoLease}
 	}
 	rendered := make(map[string]json.RawMessage, len(ids))

@@ -299,7 +299,7 @@ func (m *Membership) watchDeadline(ctx context.Context) error {
 	}
 }
 
-// watchEvery is how often the members are read (rule 3). A look that was asked for comes hintAfter later: by then a process whose
+// watchEvery is how often the members are read (rule 3), at least. A look that was asked for comes hintAfter later: by then a process whose
 // sockets the kernel has closed is one that /proc calls dead, and many hints are one.
 const (
 	watchEvery = 250 * time.Millisecond
@@ -311,8 +311,8 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, since: m.now(), strange: map[persistence.ShardRef]stranger{}, released: map[persistence.ShardRef]persistence.Epoch{}}
 	defer w.handovers.Wait()
 	changes := m.opts.Leases.Changes(ctx)
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
+	timer := time.NewTimer(watchEvery)
+	defer timer.Stop()
 	drain := m.drain
 	for {
 		err := w.look(ctx)
@@ -324,6 +324,11 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 		case err != nil:
 			m.log.Warn("the cluster's state could not be read", "member", id, "error", err)
 		}
+		pause := watchEvery
+		if next := w.observer.Next(m.now()); next > 0 {
+			pause = min(pause, next) // no later than need be
+		}
+		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -343,7 +348,7 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 				return ctx.Err()
 			case <-time.After(hintAfter):
 			}
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
 }

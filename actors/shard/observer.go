@@ -26,6 +26,18 @@ type Silent struct {
 	Beat int64
 }
 
+// Next is how long it is from now until a member that does not beat is silent; 0: nobody is watched, or somebody is silent
+// already.
+func (o *Observer) Next(now time.Time) time.Duration {
+	var next time.Duration
+	for _, s := range o.seen {
+		if left := o.TTL - now.Sub(s.since); left > 0 && (next == 0 || left < next) {
+			next = left
+		}
+	}
+	return next
+}
+
 // Observe takes in one read of members at now and returns those that are silent by it, never me.
 func (o *Observer) Observe(me persistence.MemberID, members []persistence.Member, session int64, now time.Time) []Silent {
 	if session != o.session || o.seen == nil {

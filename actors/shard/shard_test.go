@@ -26,6 +26,28 @@ func TestNumber(t *testing.T) {
 	}
 }
 
+func TestObserverNext(t *testing.T) {
+	start := time.Now()
+	o := Observer{TTL: 5 * time.Second}
+	read := func(after time.Duration, members ...persistence.Member) {
+		o.Observe("me", members, 1, start.Add(after))
+	}
+	want := func(what string, at, want time.Duration) {
+		t.Helper()
+		if got := o.Next(start.Add(at)); got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	want("nobody", 0, 0)
+	read(0, persistence.Member{ID: "b", Beat: 1}, persistence.Member{ID: "me", Beat: 1})
+	want("first read", time.Second, 4*time.Second)
+	read(2*time.Second, persistence.Member{ID: "b", Beat: 2}, persistence.Member{ID: "c", Beat: 1})
+	read(3*time.Second, persistence.Member{ID: "b", Beat: 3}, persistence.Member{ID: "c", Beat: 1})
+	want("the one that beat first", 4*time.Second, 3*time.Second)
+	want("one is silent, the other not yet", 7*time.Second, time.Second)
+	want("both are silent", 9*time.Second, 0)
+}
+
 func TestObserver(t *testing.T) {
 	start := time.Now()
 	type read struct {

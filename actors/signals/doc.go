@@ -14,11 +14,15 @@
 // never held while one of these is taken, and no lock is held across a publish or a settlement.
 //
 // One Hub serves one node. A receiver is the target side of one client of a connection of the cluster, its audience all of them:
-// each signal goes to one, and what is held for a client that is no more to another (spread.go). The relays of a receiver go to the Endpoint of
-// the client when that is here, and over a link to the hub of the node where it is otherwise (links.go, arrivals.go, design.md 6.1): that
-// hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
+// each signal goes to one, and what is held for a client that is no more to another (spread.go). The relays of a receiver go to
+// the Endpoint of the client when that is here, and over a link to the hub of the node where it is otherwise (links.go,
+// arrivals.go, design.md 6.1): that hub relays them to its own receiver, filters, maps and publishes there, and sends the outcome back. Until the outcome is
 // there the relay belongs to this hub, which sends it again, or elsewhere, when anything on the way gets lost or moves.
 // Frames cross between nodes as package actors encodes them (actors/links.go).
+//
+// A response for which nobody here waits goes to all other nodes, one frame each: one of them may have the request. There are
+// no shards of kind live (design.md 3.3), which would cost each request a registration at another node and each response a
+// second way, to save frames that only clusters of many nodes would notice.
 //
 // Frames carry no shard epoch, although design.md 6.1 names one, because it could turn nothing away that a stale activation must
 // not take: as long as a node does not know that it has lost a shard, whoever still sends there knows only the epoch that this
