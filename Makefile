@@ -38,8 +38,9 @@ servers: ## check that PostgreSQL and Mosquitto are there for the tests, install
 	@.ci/servers
 
 .PHONY: test
+# Without the cache: it does not see that the binary which the black-box tests build has changed.
 test: servers build ## all tests, against a real PostgreSQL and Mosquitto, then the short form of the chaos program
-	$(GO) test -timeout 15m $(PKGS)
+	$(GO) test -count=1 -timeout 15m $(PKGS)
 	$(GO) run ./cmd/chaos -short -binary $(BIN)
 
 .PHONY: race

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -167,7 +168,10 @@ func instant(t time.Time) string {
 // MarshalJSON renders the members of retrieveConnectionStatus after type, status and connectionId; empty lists and unset
 // members are omitted.
 func (a Aggregated) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // "<client>" is for people to read
+	err := enc.Encode(struct {
 		Stored         messages.ConnectivityStatus `json:"connectionStatus"`
 		Live           messages.ConnectivityStatus `json:"liveStatus"`
 		Recovery       messages.RecoveryStatus     `json:"recoveryStatus"`
@@ -177,4 +181,5 @@ func (a Aggregated) MarshalJSON() ([]byte, error) {
 		Targets        []entry                     `json:"targetStatus,omitempty"`
 		Tunnels        []entry                     `json:"sshTunnelStatus,omitempty"`
 	}{a.Stored, a.Live, a.Recovery, instant(a.ConnectedSince), entries(a.Clients), entries(a.Sources), entries(a.Targets), entries(a.Tunnels)})
+	return b.Bytes(), err
 }
