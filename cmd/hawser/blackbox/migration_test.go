@@ -9,7 +9,7 @@ import (
 // rows, takes some minutes:
 //
 //	go test ./cmd/hawser/blackbox -run TestMigrationUnderLoad -migration.connections 5000 -timeout 60m -v
-var migrationConnections = flag.Int("migration.connections", 120, "connections of TestMigrationUnderLoad, with 8 journal rows each")
+var migrationConnections = flag.Int("migration.connections", 60, "connections of TestMigrationUnderLoad, with 8 journal rows each")
 
 // TestMigrationUnderLoad encrypts, rotates the key and disables encryption on three nodes as the README says, without a pause
 // for the commands and messages that go on; each time the node that migrates is killed in the middle (issue 5, 2). Afterwards
