@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/asynkron/protoactor-go/remote"
 
 	"hawser/actors/shard"
 	"hawser/actors/signals"
@@ -25,13 +24,8 @@ type links struct {
 // linksPath is the name of the actor that takes frames.
 const linksPath = "system/links"
 
-// open starts to take frames; not before remote runs. From then on the other nodes can be probed, too.
+// open starts to take frames; not before remote runs.
 func (l *links) open() (err error) {
-	l.node.system.EventStream.Subscribe(func(event any) {
-		if _, ended := event.(*remote.EndpointTerminatedEvent); ended {
-			l.node.membership.Look()
-		}
-	})
 	l.self, err = l.node.system.Root.SpawnNamed(actor.PropsFromFunc(l.receive), linksPath)
 	return err
 }

@@ -226,6 +226,7 @@ func (n *Node) join() (err error) {
 		if e, ok := event.(*remote.EndpointTerminatedEvent); ok {
 			n.wire.abandon(e.Address)
 			n.hub.Disconnected(e.Address)
+			n.membership.Look()
 		}
 	})
 	return nil

@@ -81,6 +81,20 @@ type Deps struct {
 	Now     func() time.Time // nil: time.Now
 }
 
+func (d *Deps) clock() func() time.Time {
+	if d.Now == nil {
+		return time.Now
+	}
+	return d.Now
+}
+
+func (d *Deps) logger() *slog.Logger {
+	if d.Log == nil {
+		return slog.Default()
+	}
+	return d.Log
+}
+
 // Timings are the durations of piggyback.md 5.4; zero fields take the defaults named here.
 type Timings struct {
 	Append             time.Duration // a journal write or read, 5s
@@ -121,16 +135,8 @@ func (t Timings) withDefaults() Timings {
 // let the entity read for itself; it must be fresh, and is used once.
 func Props(d *Deps, id string, pre *persistence.Recovery) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		e := &entity{
-			deps: d, id: id, pre: pre, now: d.Now, log: d.Log, timings: d.Timings.withDefaults(),
-		}
+		e := &entity{deps: d, id: id, pre: pre, now: d.clock(), log: d.logger(), timings: d.Timings.withDefaults()}
 		pre = nil
-		if e.now == nil {
-			e.now = time.Now
-		}
-		if e.log == nil {
-			e.log = slog.Default()
-		}
 		return e
 	})
 }

@@ -19,15 +19,8 @@ import (
 // FurtherProps makes the actor of client number index > 0 of a connection. pre is as with Props.
 func FurtherProps(d *Deps, id string, index int, pre *persistence.Recovery) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		f := &further{deps: d, id: id, index: index, pre: pre, now: d.Now, log: d.Log, timings: d.Timings.withDefaults()}
+		f := &further{deps: d, id: id, index: index, pre: pre, now: d.clock(), log: d.logger().With("connection_id", id, "client", index), timings: d.Timings.withDefaults()}
 		pre = nil
-		if f.now == nil {
-			f.now = time.Now
-		}
-		if f.log == nil {
-			f.log = slog.Default()
-		}
-		f.log = f.log.With("connection_id", id, "client", index)
 		f.backoff = f.timings.BackoffMin
 		return f
 	})
@@ -144,8 +137,6 @@ func (f *further) request(m *Request) {
 	case f.answer(t):
 	case f.ending && len(f.queue) >= maxTasks:
 		t.fail(messages.NewConnectionUnavailable(f.id))
-	case f.ending:
-		f.queue = append(f.queue, t)
 	default:
 		f.next(t)
 	}
@@ -153,41 +144,35 @@ func (f *further) request(m *Request) {
 
 func (t *task) fail(err *messages.Error) { t.reply(Report{Error: (*plainError)(err)}.Reply(), nil) }
 
-// answer does what needs neither journal nor client; false: the task is another one.
+// furtherAnswers are the tasks that need no journal: what they do to or report of a client that runs.
+var furtherAnswers = map[ClientTask]func(f *further, r ClientRequest, report *Report){
+	ClientStatus: func(f *further, _ ClientRequest, report *Report) {
+		for _, s := range f.client.Status() {
+			report.Status = append(report.Status, plainStatus(s))
+		}
+	},
+	ClientMetrics: func(f *further, _ ClientRequest, report *Report) {
+		m := plainMetrics(f.record().Metrics(f.now()))
+		report.Metrics = &m
+	},
+	ClientLogs: func(f *further, _ ClientRequest, report *Report) {
+		logs := f.record().Logs(f.now())
+		report.Logs = &logs
+	},
+	ClientEnableLogs:   func(f *further, _ ClientRequest, _ *Report) { f.record().EnableLogs(f.now()) },
+	ClientResetLogs:    func(f *further, r ClientRequest, _ *Report) { f.record().ResetLogs(r.CorrelationID) },
+	ClientResetMetrics: func(f *further, _ ClientRequest, _ *Report) { f.record().Reset() },
+}
+
+// answer does a task that needs no journal; false: it is another one.
 func (f *further) answer(t *task) bool {
-	var report Report
-	now := f.now()
-	switch t.Task {
-	case ClientStatus:
-		if f.client != nil {
-			for _, s := range f.client.Status() {
-				report.Status = append(report.Status, plainStatus(s))
-			}
-		}
-	case ClientMetrics:
-		if f.client != nil {
-			m := plainMetrics(f.record().Metrics(now))
-			report.Metrics = &m
-		}
-	case ClientLogs:
-		if f.client != nil {
-			logs := f.record().Logs(now)
-			report.Logs = &logs
-		}
-	case ClientEnableLogs:
-		if f.client != nil {
-			f.record().EnableLogs(now)
-		}
-	case ClientResetLogs:
-		if f.client != nil {
-			f.record().ResetLogs(t.CorrelationID)
-		}
-	case ClientResetMetrics:
-		if f.client != nil {
-			f.record().Reset()
-		}
-	default:
+	do, ok := furtherAnswers[t.Task]
+	if !ok {
 		return false
+	}
+	var report Report
+	if f.client != nil {
+		do(f, t.ClientRequest, &report)
 	}
 	t.reply(report.Reply(), nil)
 	return true

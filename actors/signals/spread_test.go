@@ -109,6 +109,26 @@ func TestSpreadOverClients(t *testing.T) {
 	})
 }
 
+// consumeOfEach consumes event number k of so many things and returns the messages with the values that are to be published.
+func (p *peer) consumeOfEach(things, k int) (sent []*message, want []int) {
+	for n := range things {
+		sent, want = append(sent, p.consume(of(n, k))), append(want, 1000*n+k)
+	}
+	return sent, want
+}
+
+// wantPublished fails the test unless all messages are settled and the peers have published these values, each once.
+func wantPublished(t *testing.T, sent []*message, want []int, peers ...*peer) {
+	t.Helper()
+	for _, m := range sent {
+		m.want(client.Settle)
+	}
+	slices.Sort(want)
+	if got := all(peers...); !slices.Equal(got, want) {
+		t.Errorf("published %v\nwant %v", got, want)
+	}
+}
+
 // all are the values that peers published, sorted.
 func all(peers ...*peer) (values []int) {
 	for _, p := range peers {
@@ -128,30 +148,17 @@ func TestSpreadAfterALoss(t *testing.T) {
 		c := connection("to", withTarget(), withClients(3))
 		clients := f.openSpread(c, "a", "b", "c")
 		clients[2].broker.set(func(b *broker) { b.slow = true }) // c answers nothing before it dies
-		var sent []*message
-		var want []int
-		for n := range things {
-			sent = append(sent, from.consume(of(n, 0)))
-			want = append(want, 1000*n)
-		}
+		sent, want := from.consumeOfEach(things, 0)
 		pass(time.Millisecond)
 		lost := clients[2].numbers()
 		if len(lost) == 0 {
 			t.Fatal("client 2 got nothing")
 		}
 		f.kill("c")
-		for n := range things {
-			sent = append(sent, from.consume(of(n, 1)))
-			want = append(want, 1000*n+1)
-		}
+		later, more := from.consumeOfEach(things, 1)
+		sent, want = append(sent, later...), append(want, more...)
 		pass(3 * time.Second)
-		for _, m := range sent {
-			m.want(client.Settle)
-		}
-		slices.Sort(want)
-		if got := all(clients[:2]...); !slices.Equal(got, want) {
-			t.Errorf("published %v\nwant %v", got, want)
-		}
+		wantPublished(t, sent, want, clients[:2]...)
 	})
 }
 
@@ -164,12 +171,7 @@ func TestSpreadOverAHandover(t *testing.T) {
 		c := connection("to", withTarget(), withClients(2))
 		clients := f.openSpread(c, "a", "b")
 		clients[1].broker.set(func(b *broker) { b.slow = true })
-		var sent []*message
-		var want []int
-		for n := range things {
-			sent = append(sent, from.consume(of(n, 0)))
-			want = append(want, 1000*n)
-		}
+		sent, want := from.consumeOfEach(things, 0)
 		pass(time.Millisecond)
 		clients[1].Moving()
 		f.ownClient("", c, 1)
@@ -179,12 +181,7 @@ func TestSpreadOverAHandover(t *testing.T) {
 		f.ownClient("d", c, 1)
 		next := f.nodes["d"].openClient(c, 1)
 		pass(5 * time.Second)
-		for _, m := range sent {
-			m.want(client.Settle)
-		}
-		if got := all(clients[0], next); !slices.Equal(got, want) {
-			t.Errorf("published %v\nwant %v", got, want)
-		}
+		wantPublished(t, sent, want, clients[0], next)
 	})
 }
 
@@ -199,12 +196,7 @@ func TestFewerClients(t *testing.T) {
 		f.ownClient("", c, 1)
 		clients[1].Moving()
 		clients[1].Detach(false)
-		var sent []*message
-		var want []int
-		for n := range things {
-			sent = append(sent, from.consume(of(n, 0)))
-			want = append(want, 1000*n)
-		}
+		sent, want := from.consumeOfEach(things, 0)
 		pass(time.Millisecond)
 		if got := all(clients[0]); len(got) == things {
 			t.Fatal("nothing is held")
@@ -215,12 +207,7 @@ func TestFewerClients(t *testing.T) {
 		only := f.nodes["a"].open(one)
 		f.learn(one)
 		pass(3 * time.Second)
-		for _, m := range sent {
-			m.want(client.Settle)
-		}
-		if got := all(clients[0], only); !slices.Equal(got, want) {
-			t.Errorf("published %v\nwant %v", got, want)
-		}
+		wantPublished(t, sent, want, clients[0], only)
 		if n := len(f.nodes["a"].hub.receivers); n != 1 {
 			t.Errorf("%d receivers are left", n)
 		}
@@ -278,12 +265,7 @@ func TestMoreClients(t *testing.T) {
 				f.nodes["a"].attach(spread(2)).Connected(one[0].broker.publish)
 				second := f.nodes["b"].openClient(spread(2), 1)
 				pass(3 * time.Second)
-				for _, m := range sent {
-					m.want(client.Settle)
-				}
-				if got := all(one[0], second); !slices.Equal(got, want) {
-					t.Errorf("published %v\nwant %v", got, want)
-				}
+				wantPublished(t, sent, want, one[0], second)
 			})
 		})
 	}
