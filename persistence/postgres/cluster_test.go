@@ -189,20 +189,28 @@ func TestThreeMembers(t *testing.T) {
 	}
 }
 
-// TestBurialWaitsForBatch holds a batch in the database while its member is buried: the burial waits for it, and the new
-// owner finds the row.
-func TestBurialWaitsForBatch(t *testing.T) {
-	url := persistencetest.Schema(t)
+// ownerAndSuccessor are two stores of one database: member "old" owns the lease and has written the first event of "a", member
+// "new" has joined.
+func ownerAndSuccessor(t *testing.T) (ctx context.Context, url string, old, successor *postgres.Store, lease persistence.Lease) {
+	t.Helper()
+	url = persistencetest.Schema(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	old, successor := open(t, postgres.Options{URL: url}), open(t, postgres.Options{URL: url})
-	lease := persistencetest.Own(t, old, "old")
+	t.Cleanup(cancel)
+	old, successor = open(t, postgres.Options{URL: url}), open(t, postgres.Options{URL: url})
+	lease = persistencetest.Own(t, old, "old")
 	if err := old.Append(ctx, persistencetest.NewAppend(lease, "a", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := successor.Join(ctx, persistence.Member{ID: "new"}); err != nil {
 		t.Fatal(err)
 	}
+	return ctx, url, old, successor, lease
+}
+
+// TestBurialWaitsForBatch holds a batch in the database while its member is buried: the burial waits for it, and the new
+// owner finds the row.
+func TestBurialWaitsForBatch(t *testing.T) {
+	ctx, url, old, successor, lease := ownerAndSuccessor(t)
 	holder := admin(t, url)
 	tx, err := holder.Begin(ctx)
 	if err != nil {

@@ -1,32 +1,19 @@
 package postgres_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"testing"
-	"time"
 
 	"hawser/persistence"
 	"hawser/persistence/persistencetest"
-	"hawser/persistence/postgres"
 )
 
 // TestBurialWaitsForMigration holds a batch of the migration between the check of its lease and its commit: the burial of its
 // owner waits for it, and the next owner finds rows and progress as it left them.
 func TestBurialWaitsForMigration(t *testing.T) {
-	url := persistencetest.Schema(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	old, successor := open(t, postgres.Options{URL: url}), open(t, postgres.Options{URL: url})
-	lease := persistencetest.Own(t, old, "old")
-	if err := old.Append(ctx, persistencetest.NewAppend(lease, "a", 1)); err != nil {
-		t.Fatal(err)
-	}
+	ctx, url, old, successor, lease := ownerAndSuccessor(t)
 	if err := old.SaveProgress(ctx, lease, "encryption", json.RawMessage(`{"batch":0}`)); err != nil {
-		t.Fatal(err)
-	}
-	if err := successor.Join(ctx, persistence.Member{ID: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	tx, err := admin(t, url).Begin(ctx)

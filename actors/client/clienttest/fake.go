@@ -3,6 +3,7 @@ package clienttest
 import (
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +119,31 @@ func (s *FakeSession[P]) Closed() {
 			}
 		case <-deadline:
 			s.T.Fatal("the client does not close")
+		}
+	}
+}
+
+// ConnectionAt is a connection to a fake broker.
+func ConnectionAt(kind messages.ConnectionType, uri messages.URI, change ...func(*messages.Connection)) *messages.Connection {
+	c := &messages.Connection{
+		ID: "plant-7", Type: kind, ClientCount: 1, ValidateCertificates: true, SpecificConfig: map[string]string{}, URI: uri,
+	}
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+// Specific sets an entry of a connection's specificConfig.
+func Specific(key, value string) func(*messages.Connection) {
+	return func(c *messages.Connection) { c.SpecificConfig[key] = value }
+}
+
+// Sources makes sources of one address each, or of several joined by ";".
+func Sources(qos int, addresses ...string) func(*messages.Connection) {
+	return func(c *messages.Connection) {
+		for _, a := range addresses {
+			c.Sources = append(c.Sources, messages.Source{Addresses: strings.Split(a, ";"), QoS: &qos})
 		}
 	}
 }

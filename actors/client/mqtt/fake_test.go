@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -38,27 +37,10 @@ func open(t *testing.T, c *messages.Connection, cfg mqttbinding.Config, change .
 
 // at is a connection to b.
 func at(b *fakeBroker, change ...func(*messages.Connection)) *messages.Connection {
-	c := &messages.Connection{
-		ID: "plant-7", Type: messages.TypeMQTT, ClientCount: 1, ValidateCertificates: true, SpecificConfig: map[string]string{}, URI: b.URI(),
-	}
-	for _, f := range change {
-		f(c)
-	}
-	return c
+	return clienttest.ConnectionAt(messages.TypeMQTT, b.URI(), change...)
 }
 
-func specific(key, value string) func(*messages.Connection) {
-	return func(c *messages.Connection) { c.SpecificConfig[key] = value }
-}
-
-// sources makes sources of one address each, or of several joined by ";".
-func sources(qos int, addresses ...string) func(*messages.Connection) {
-	return func(c *messages.Connection) {
-		for _, a := range addresses {
-			c.Sources = append(c.Sources, messages.Source{Addresses: strings.Split(a, ";"), QoS: &qos})
-		}
-	}
-}
+var specific, sources = clienttest.Specific, clienttest.Sources
 
 // connect takes a CONNECT in and answers with code.
 func (s *fakeSession) connect(code byte, sessionPresent bool) *packets.ConnectPacket {

@@ -129,7 +129,13 @@ func (s *Issuer) Sign(claims Claims) string {
 // Sign makes a token with any key.
 func Sign(t testing.TB, key jose.SigningKey, claims Claims) string {
 	t.Helper()
-	signer, err := jose.NewSigner(key, nil)
+	return SignWith(t, key, nil, claims)
+}
+
+// SignWith makes a token with any key and options of its header.
+func SignWith(t testing.TB, key jose.SigningKey, options *jose.SignerOptions, claims Claims) string {
+	t.Helper()
+	signer, err := jose.NewSigner(key, options)
 	if err != nil {
 		t.Fatal(err)
 	}
