@@ -316,8 +316,13 @@ func (n *Node) lease(id string) (persistence.Lease, bool) {
 	return n.membership.Table().Lease(n.shardOf(id))
 }
 
-// joined takes note of the instance id of a new incarnation.
+// joined takes note of a new incarnation: nothing of the one before runs any more. instance is its instance id.
 func (n *Node) joined(instance string) {
+	n.mu.Lock()
+	if !n.draining.Load() {
+		n.hub.Return()
+	}
+	n.mu.Unlock()
 	n.instance.Store(&instance)
 	n.region.rename(instance)
 }
@@ -415,7 +420,9 @@ func (n *Node) Monitor() *monitor.Registry { return n.monitor }
 // node is not ready from here on; commands that reach it are executed where the connections have gone, as long as Stop has
 // not been called.
 func (n *Node) Drain() {
+	n.mu.Lock() // see joined
 	n.draining.Store(true)
+	n.mu.Unlock()
 	n.hub.Leave()
 	ctx, cancel := context.WithTimeout(context.Background(), n.opts.DrainTimeout)
 	defer cancel()

@@ -135,6 +135,12 @@ func (e *Endpoint) moves() bool { return e.leaving.Load() >= leavesMoving }
 // left reports whether the node let go of the endpoint.
 func (e *Endpoint) left() bool { return e.leaving.Load() == leavesNode }
 
+// leave says that the node lets go of the endpoint. Whoever calls it interrupts the endpoint when all others have left, too.
+func (e *Endpoint) leave() {
+	e.leaving.Store(leavesNode)
+	e.detached.Store(true)
+}
+
 func (e *Endpoint) interrupt() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -89,6 +89,7 @@ type Hub struct {
 	table sync.Map
 
 	mu        sync.Mutex
+	away      bool                 // since Leave, until Return
 	receivers map[string]*receiver // by client.Identity
 	audiences map[string]*audience // by connection
 	endpoints map[*Endpoint]struct{}
@@ -121,7 +122,8 @@ func NewHub(o Options) *Hub {
 
 // Attach makes the endpoint of client number index of a connection, which is about to connect. What was held for it stays held
 // until its first connect attempt has ended. An endpoint of the same client that is still attached loses its targets to this
-// one. Client 0 decides how many there are. The error says what of the connection does not compile.
+// one. Client 0 decides how many there are. Between Leave and Return the endpoint has left already: it takes no message, because
+// nobody here knows for whom it may be. The error says what of the connection does not compile.
 func (h *Hub) Attach(c *messages.Connection, index int, rec *monitor.Connection) (*Endpoint, error) {
 	e, err := newEndpoint(h, c, index, rec)
 	if err != nil {
@@ -131,6 +133,12 @@ func (h *Hub) Attach(c *messages.Connection, index int, rec *monitor.Connection)
 	var fresh []*receiver
 	var held []*relay
 	h.mu.Lock()
+	if h.away {
+		h.mu.Unlock()
+		e.leave()
+		e.interrupt()
+		return e, nil
+	}
 	h.endpoints[e] = struct{}{}
 	h.declare(c.ID, wanted.Labels)
 	a := h.audience(c.ID)
@@ -195,7 +203,7 @@ func (h *Hub) Learn(id string, raw json.RawMessage) {
 // learn takes over what is known of a connection, unless client 0 is attached here, and looks where its clients are.
 func (h *Hub) learn(id string, wanted interest) {
 	h.mu.Lock()
-	if r := h.receivers[id]; r != nil && !r.belongsTo(nil) {
+	if r := h.receivers[id]; h.away || r != nil && !r.belongsTo(nil) {
 		h.mu.Unlock()
 		return
 	}
@@ -234,15 +242,16 @@ func (h *Hub) Forget(id string) {
 
 // Leave lets go of everything: the node drains or lost its lease. Endpoints take no message any more, and no message is
 // settled by what happens to its targets from now on; announcements still go out. Call it before clients are closed or
-// sockets cut, else a publish that fails for that reason would settle its message. Endpoints attached later work.
+// sockets cut, else a publish that fails for that reason would settle its message. It lasts until Return: what is attached or
+// learned meanwhile, by who does not know yet, has left as well.
 func (h *Hub) Leave() {
 	var held []*relay
 	h.mu.Lock()
+	h.away = true
 	endpoints := h.endpoints
 	h.endpoints = map[*Endpoint]struct{}{}
 	for e := range endpoints { // all of them before the first target goes
-		e.leaving.Store(leavesNode)
-		e.detached.Store(true)
+		e.leave()
 	}
 	for _, a := range h.audiences {
 		h.subscribe(a, interest{})
@@ -263,6 +272,14 @@ func (h *Hub) Leave() {
 		e.interrupt()
 	}
 	h.requests.abandon(nil)
+}
+
+// Return ends Leave: the node has a lease again. What its sources need to know of the targets is to be learned before they are
+// attached.
+func (h *Hub) Return() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away = false
 }
 
 // Close leaves and ends the hub's goroutines. Idempotent.

@@ -371,7 +371,22 @@ func TestLeave(t *testing.T) {
 		for _, m := range []*message{held, relayed, request, late} {
 			m.unsettled()
 		}
+		// Who is started now by somebody who does not know yet takes nothing: its targets are forgotten.
+		newcomer := n.open(connection("newcomer", withSource()))
+		n.hub.Expect(0, []persistence.IndexRow{{ID: "expected", Interest: Interest(connection("expected", withTarget()))}})
+		left := newcomer.consume(liveEvent(2))
+		newcomer.Disconnected()
+		newcomer.Connected(newcomer.broker.publish)
+		leftAgain := newcomer.consume(liveEvent(2))
+		newcomer.Detach(false)
+		pass(2 * time.Minute)
+		left.unsettled()
+		leftAgain.unsettled()
+		if len(n.hub.receivers)+len(n.hub.audiences)+len(n.hub.endpoints) > 0 {
+			t.Errorf("%d receivers, %d audiences, %d endpoints", len(n.hub.receivers), len(n.hub.audiences), len(n.hub.endpoints))
+		}
 		// The hub still works: the node came back.
+		n.hub.Return()
 		from, to = n.open(connection("from", withSource())), n.open(connection("to", withTarget()))
 		from.consume(liveEvent(3)).want(client.Settle)
 		to.wantValues("3")
