@@ -352,8 +352,8 @@ func (n *Node) claimed(leases []persistence.Lease) {
 	})
 }
 
-// dropped stops what runs of shards that are given away or were taken away.
-func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
+// dropped stops what runs of shards that are given away or were taken away, and reports whether nothing does any more.
+func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) bool {
 	shards := make(map[persistence.ShardRef]bool, len(refs))
 	for _, ref := range refs {
 		if ref == migrationShard {
@@ -362,9 +362,7 @@ func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) {
 			shards[ref] = true
 		}
 	}
-	if len(shards) > 0 {
-		n.region.drop(shards, orderly)
-	}
+	return len(shards) == 0 || n.region.drop(shards, orderly)
 }
 
 // cut takes the node off its brokers at once. Messages that are on their way stay unsettled: their brokers deliver them

@@ -250,15 +250,12 @@ func (r *region) running() int {
 	return len(r.entities)
 }
 
-// drop stops the entities of shards that the node gives away or has lost, and returns when they are gone. orderly: their
-// clients say goodbye first.
-func (r *region) drop(shards map[persistence.ShardRef]bool, orderly bool) {
+// drop stops the entities of shards that the node gives away or has lost, and reports whether they are gone: those that are not
+// after endDeadline, or twice that, stop later, if ever. orderly: their clients say goodbye first.
+func (r *region) drop(shards map[persistence.ShardRef]bool, orderly bool) bool {
 	which := func(a *activation) bool { return shards[a.shard] }
-	if orderly {
-		r.end(which, func(a *activation) { r.system.Root.Send(a.pid, connection.Leave{}) }, endDeadline)
-		return
-	}
-	r.end(which, r.stop, endDeadline)
+	leave := func(a *activation) { r.system.Root.Send(a.pid, connection.Leave{}) }
+	return orderly && r.end(which, leave, endDeadline) || r.end(which, r.stop, endDeadline)
 }
 
 // stopAll stops everything at once.
@@ -269,8 +266,8 @@ func (r *region) stop(a *activation) { r.system.Root.Stop(a.pid) }
 // endDeadline is how long stopping an entity may take: an orderly disconnect is over after 8 s (connection.Timings.LeaveTimeout).
 const endDeadline = 12 * time.Second
 
-// end makes entities stop and waits for them, but not longer than within.
-func (r *region) end(which func(*activation) bool, how func(*activation), within time.Duration) {
+// end makes entities stop and waits for them, but not longer than within: false.
+func (r *region) end(which func(*activation) bool, how func(*activation), within time.Duration) bool {
 	r.mu.Lock()
 	var ending []*activation
 	for _, a := range r.entities {
@@ -299,7 +296,8 @@ func (r *region) end(which func(*activation) bool, how func(*activation), within
 		case <-a.gone:
 		case <-deadline.C:
 			r.log.Error("entities did not stop in time", "left", len(ending)-i, "within", within.String())
-			return
+			return false
 		}
 	}
+	return true
 }

@@ -34,7 +34,7 @@ func (c *cluster) prepare(instance, address string) *named {
 		Member:  persistence.Member{Address: address, Instance: instance, Kinds: []string{kind}},
 		NewID:   func() persistence.MemberID { return persistence.MemberID(uuid.NewString()) },
 		Joined:  func(name string) { n.names <- name },
-		Claimed: func([]persistence.Lease) {}, Dropped: func([]persistence.ShardRef, bool) {}, Cut: func() {}, Fenced: func() {},
+		Claimed: func([]persistence.Lease) {}, Dropped: func([]persistence.ShardRef, bool) bool { return true }, Cut: func() {}, Fenced: func() {},
 	})
 	c.t.Cleanup(func() {
 		n.gate.closed.Store(false)

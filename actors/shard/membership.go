@@ -38,10 +38,11 @@ type Options struct {
 	Joined func(instance string)
 	// Claimed is told of shards that are owned from now on; it must not block.
 	Claimed func([]persistence.Lease)
-	// Dropped is told of shards that the node owns no more while its incarnation goes on. When it returns nothing of them
-	// runs: appends are answered, dials cancelled, sockets closed (rule 7). orderly: nobody has taken the shards yet, so
-	// that clients may say goodbye to their brokers. It is called from several goroutines.
-	Dropped func(refs []persistence.ShardRef, orderly bool)
+	// Dropped is told of shards that the node owns no more while its incarnation goes on, and reports whether nothing of them
+	// runs any more: appends are answered, dials cancelled, sockets closed (rule 7). orderly: nobody has taken the shards yet,
+	// so that clients may say goodbye to their brokers; then it is called again until it reports true. It is called from several
+	// goroutines.
+	Dropped func(refs []persistence.ShardRef, orderly bool) bool
 	// Cut closes every socket of a client at once; it is called the moment the incarnation ends and must not wait for anything
 	// but that.
 	Cut func()

@@ -86,6 +86,9 @@ type peer struct {
 	*Membership
 	gate *gate
 	name string
+	// stuck, if set, keeps what runs of dropped shards running until it is closed; waited counts how often that was waited for.
+	stuck  atomic.Pointer[chan struct{}]
+	waited atomic.Int32
 
 	mu      sync.Mutex
 	claimed map[int]persistence.Epoch // as told, minus what was dropped
@@ -175,7 +178,15 @@ func (c *cluster) joinIn(name string, lock Lock) *peer {
 				p.mu.Unlock()
 			}
 		},
-		Dropped: func(refs []persistence.ShardRef, orderly bool) {
+		Dropped: func(refs []persistence.ShardRef, orderly bool) bool {
+			if stuck := p.stuck.Load(); stuck != nil {
+				select {
+				case <-*stuck:
+				case <-time.After(5 * time.Millisecond): // endDeadline, in the actors' region
+					p.waited.Add(1)
+					return false
+				}
+			}
 			for _, ref := range refs {
 				p.mu.Lock()
 				p.note("dropped orderly=%v", orderly)
@@ -183,6 +194,7 @@ func (c *cluster) joinIn(name string, lock Lock) *peer {
 				p.mu.Unlock()
 				c.leave(p, ref.Number)
 			}
+			return true
 		},
 		Cut: func() {
 			p.mu.Lock()
@@ -401,6 +413,31 @@ func TestTheDataFolderProvesTheDeathOfThePredecessor(t *testing.T) {
 	c.eventually(4*ttl, "the next incarnation holds everything and is named", func() bool {
 		return a.holds() == numShards && a.ID() != first && f.Member() == string(a.ID())
 	})
+}
+
+// TestWhatStillRunsKeepsItsShard: a shard is not released as long as something of it runs, however long that takes (rule 7).
+func TestWhatStillRunsKeepsItsShard(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "one member holds everything", func() bool { return a.holds() == numShards })
+	stuck := make(chan struct{})
+	a.stuck.Store(&stuck)
+	b := c.join("b")
+	c.eventually(10*time.Second, "the handover waits", func() bool { return a.waited.Load() > 3*numShards/2 })
+	shards, err := a.gate.Shards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range shards {
+		if l.Owner != a.ID() {
+			t.Errorf("shard %d belongs to %q while it runs at a", l.Shard.Number, l.Owner)
+		}
+	}
+	if b.holds() != 0 {
+		t.Errorf("b holds %d shards", b.holds())
+	}
+	close(stuck)
+	c.eventually(10*time.Second, "two members share", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
 }
 
 func TestStolenShardsAreDropped(t *testing.T) {

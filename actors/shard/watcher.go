@@ -171,7 +171,11 @@ func (w *watcher) handOver(ctx context.Context, l persistence.Lease) {
 	w.mu.Unlock()
 	w.table.move(l.Shard)
 	w.handovers.Go(func() {
-		w.opts.Dropped(refs, true)
+		for !w.opts.Dropped(refs, true) { // what still runs keeps its shard
+			if ctx.Err() != nil {
+				return
+			}
+		}
 		for pause := 20 * time.Millisecond; ctx.Err() == nil; pause *= 2 {
 			err := w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
 			if err == nil {
