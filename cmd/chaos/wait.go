@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
+
+	"hawser/persistence/persistencetest/freeport"
 )
 
 // errFinal ends eventually before its deadline.
@@ -49,18 +50,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// freePorts are n ports of a host that were free a moment ago.
+// freePorts are n ports of a host that are free, and this process's until it ends.
 func freePorts(host string, n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }() // only after all of them are known, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
+	ports, _, err := freeport.Reserve(host, n)
+	return ports, err
 }
 
 func lastLines(text string, n int) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"hawser/persistence/persistencetest/freeport"
 )
 
 // guard runs the server and ends it when its standard input does: that is the test process's end, however it comes.
@@ -59,10 +60,11 @@ func startServer() (url string, err error) {
 		return "", fmt.Errorf("initdb: %w: %s", err, lastLine(logPath))
 	}
 
-	port, err := freePort()
+	ports, _, err := freeport.Reserve("127.0.0.1", 1) // as long as the process runs
 	if err != nil {
 		return "", err
 	}
+	port := ports[0]
 	server := exec.Command("/bin/sh", "-c", guard, "sh", filepath.Join(bin, "postgres"), dir, strconv.Itoa(port))
 	server.Stdout, server.Stderr, server.Dir, server.SysProcAttr = log, log, dir, as
 	read, write, err := os.Pipe()
@@ -129,15 +131,6 @@ func credential(dir string) (*syscall.SysProcAttr, error) {
 		return attr, nil
 	}
 	return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres or nobody")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

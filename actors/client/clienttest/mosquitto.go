@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hawser/persistence/persistencetest/freeport"
 )
 
 // MosquittoOptions configure a private Mosquitto; the zero value is an open broker without TLS.
@@ -303,12 +305,12 @@ func passwordLine(t testing.TB, user, password string) string {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, release, err := freeport.Reserve("127.0.0.1", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(release)
+	return ports[0]
 }
 
 // await waits for a condition.

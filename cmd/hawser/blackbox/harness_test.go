@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hawser/persistence/persistencetest"
+	"hawser/persistence/persistencetest/freeport"
 )
 
 const password = "black-box"
@@ -357,21 +358,17 @@ func show(v any) string { b, _ := json.Marshal(v); return string(b) }
 
 var eventually = persistencetest.Eventually // short: it is everywhere
 
-// freePorts returns n loopback addresses that were free a moment ago.
+// freePorts returns n loopback addresses that are free, and this test's until it ends.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
-	var addrs []string
-	var open []net.Listener
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, l)
-		addrs = append(addrs, l.Addr().String())
+	ports, release, err := freeport.Reserve("127.0.0.1", n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, l := range open {
-		_ = l.Close()
+	t.Cleanup(release)
+	addrs := make([]string, n)
+	for i, port := range ports {
+		addrs[i] = "127.0.0.1:" + strconv.Itoa(port)
 	}
 	return addrs
 }

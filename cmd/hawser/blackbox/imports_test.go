@@ -32,7 +32,7 @@ var layers = []struct {
 	{"hawser/gateway/status", []string{"hawser/gateway", "hawser/messages"}},
 	{"hawser/gateway/oidc", nil},
 	{"hawser/gateway", []string{"hawser/gateway/oidc", "hawser/messages"}},
-	{"hawser/actors/client/clienttest", []string{"=hawser/actors/client", "hawser/messages"}},
+	{"hawser/actors/client/clienttest", []string{"=hawser/actors/client", "hawser/messages", "hawser/persistence/persistencetest/freeport"}},
 	{"hawser/actors/client/mqttbinding", []string{"=hawser/actors/client", "hawser/messages"}},
 	{"hawser/actors/client/mqtt", []string{"=hawser/actors/client", "hawser/actors/client/mqttbinding", "hawser/messages"}},
 	{"hawser/actors/client/mqtt5", []string{"=hawser/actors/client", "hawser/actors/client/mqttbinding", "hawser/messages"}},
