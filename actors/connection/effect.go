@@ -54,6 +54,8 @@ type (
 	StopClients struct{}
 	// SettleFurther has the further clients, whichever there may be, do what the journal says, and waits for those that end.
 	SettleFurther struct{}
+	// MeasurePriority counts what passed within a day, at all clients, and goes on with UpdatePriority.
+	MeasurePriority struct{}
 	// ReportStatus counts and logs the live status.
 	ReportStatus struct{}
 	// Forget drops logs and counters of a deleted connection.
@@ -68,21 +70,22 @@ type (
 	Resolve struct{ Command messages.Command }
 )
 
-func (Persist) effect()       {}
-func (Reply) effect()         {}
-func (OpenClients) effect()   {}
-func (TestClient) effect()    {}
-func (ReadHistory) effect()   {}
-func (Inspect) effect()       {}
-func (EnableLogs) effect()    {}
-func (ResetLogs) effect()     {}
-func (ResetMetrics) effect()  {}
-func (CloseClients) effect()  {}
-func (StopClients) effect()   {}
-func (SettleFurther) effect() {}
-func (Forget) effect()        {}
-func (TakeSnapshot) effect()  {}
-func (Cleanup) effect()       {}
-func (Passivate) effect()     {}
-func (ReportStatus) effect()  {}
-func (Resolve) effect()       {}
+func (Persist) effect()         {}
+func (Reply) effect()           {}
+func (OpenClients) effect()     {}
+func (TestClient) effect()      {}
+func (ReadHistory) effect()     {}
+func (Inspect) effect()         {}
+func (EnableLogs) effect()      {}
+func (ResetLogs) effect()       {}
+func (ResetMetrics) effect()    {}
+func (CloseClients) effect()    {}
+func (StopClients) effect()     {}
+func (SettleFurther) effect()   {}
+func (Forget) effect()          {}
+func (TakeSnapshot) effect()    {}
+func (Cleanup) effect()         {}
+func (Passivate) effect()       {}
+func (MeasurePriority) effect() {}
+func (ReportStatus) effect()    {}
+func (Resolve) effect()         {}

@@ -210,6 +210,24 @@ func TestEveryClientRuns(t *testing.T) {
 	}
 }
 
+// The priority counts what passed at all clients (piggyback.md 5.7).
+func TestPriorityOfAllClients(t *testing.T) {
+	f := newFleet(t, 3)
+	f.house.stop()
+	f.deps.Timings.PriorityInterval = 20 * time.Millisecond
+	f.house.start()
+	further := f.opened(3)
+	f.deps.Monitor.Connection("plant-7", "mqtt-5").Source("in").Record(monitor.Consumed, true)
+	for _, n := range further {
+		n.deps.Monitor.Connection("plant-7", "mqtt-5").Target("out").Record(monitor.Published, true)
+	}
+	f.eventually("the priority is the sum", func() bool {
+		f.store.mu.Lock()
+		defer f.store.mu.Unlock()
+		return f.store.index["plant-7"].Priority == 3
+	})
+}
+
 // More clients than nodes: those that nobody can run show as misconfigured, the others run.
 func TestFewerNodesThanClients(t *testing.T) {
 	f := newFleet(t, 2)

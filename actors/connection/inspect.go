@@ -78,16 +78,10 @@ func (e *entity) inspect(c messages.Command, reports []Report) messages.Reply {
 	case messages.RetrieveConnectionStatus:
 		return e.inspection(c, e.status(reports))
 	case messages.RetrieveConnectionMetrics:
-		var all []monitor.Metrics
-		if e.client != nil {
-			all = append(all, e.record().Metrics(now))
+		if e.client == nil {
+			return e.inspection(c, monitor.Metrics{})
 		}
-		for _, r := range reports {
-			if r.Metrics != nil {
-				all = append(all, monitor.Metrics(*r.Metrics))
-			}
-		}
-		return e.inspection(c, monitor.MergeMetrics(all...))
+		return e.inspection(c, e.metrics(reports))
 	default:
 		logs := monitor.NoLogs()
 		if e.client != nil {
@@ -139,24 +133,37 @@ func (e *entity) status(reports []Report) client.Aggregated {
 	return client.Aggregate(e.state.Connection, parts, nodes)
 }
 
-// reportLiveStatus counts and logs the live status of an open connection (decision D16).
-func (e *entity) reportLiveStatus(r *run) verdict {
+// metrics are the counts of the client that is here and of those that have reported.
+func (e *entity) metrics(reports []Report) monitor.Metrics {
+	all := []monitor.Metrics{e.record().Metrics(e.now())}
+	for _, r := range reports {
+		if r.Metrics != nil {
+			all = append(all, monitor.Metrics(*r.Metrics))
+		}
+	}
+	return monitor.MergeMetrics(all...)
+}
+
+// withReports does a step of a timer with what the further clients report, if there are any, unless the connection is deleted
+// meanwhile.
+func (e *entity) withReports(r *run, task ClientTask, f func([]Report)) verdict {
 	if e.client == nil || e.clients <= 1 || e.deps.Further == nil {
-		e.logLiveStatus(nil)
+		f(nil)
 		return proceed
 	}
 	var reports []Report
 	count := e.clients
 	return e.await(r, statusWait, func(ctx context.Context) error {
-		reports = e.gather(ctx, count, ClientStatus)
+		reports = e.gather(ctx, count, task)
 		return nil
 	}, func() {
 		if e.state.Phase == Active {
-			e.logLiveStatus(reports)
+			f(reports)
 		}
 	})
 }
 
+// logLiveStatus counts and logs the live status of an open connection (decision D16).
 func (e *entity) logLiveStatus(reports []Report) {
 	live := string(e.status(reports).Live)
 	typ := string(e.state.Connection.Type)

@@ -102,8 +102,12 @@ func (e *entity) step(r *run, effect Effect) verdict {
 		return e.cleanup(r)
 	case Inspect:
 		return e.inspectInTime(r, x.Command)
+	case MeasurePriority:
+		return e.withReports(r, ClientMetrics, func(reports []Report) {
+			r.effects = append(UpdatePriority(e.state, e.metrics(reports).Priority()), r.effects...)
+		})
 	case ReportStatus:
-		return e.reportLiveStatus(r)
+		return e.withReports(r, ClientStatus, e.logLiveStatus)
 	case Resolve:
 		e.answer(r, e.resolve(x.Command))
 	case Passivate:

@@ -137,7 +137,7 @@ func (e *entity) tickReady(due func(int) bool, now time.Time) {
 		e.begin(CheckSnapshot(e.state))
 	}
 	if due(timerPriority) && e.state.Phase == Active {
-		e.begin(UpdatePriority(e.state, e.record().Priority(now)))
+		e.begin([]Effect{MeasurePriority{}})
 	}
 	if due(timerLogs) && e.state.Phase == Active {
 		e.record().ExpireLogs(now)

@@ -185,18 +185,7 @@ func (c *Connection) Reset() {
 
 // Priority is the number of the journal tag priority-<n>: messages consumed and published successfully within PT24H
 // (piggyback.md 5.7), at most 2^31−1.
-func (c *Connection) Priority(now time.Time) int {
-	nanos := now.UnixNano()
-	inbound, outbound := c.all()
-	var n int64
-	count := func(scopes []*Scope, m Metric) {
-		for _, s := range scopes {
-			if counter := s.counters[m][1].Load(); counter != nil {
-				n += counter.sum(windowDay, nanos)
-			}
-		}
-	}
-	count(inbound, Consumed)
-	count(outbound, Published)
+func (m Metrics) Priority() int {
+	n := m.Inbound[metricNames[Consumed]].Success.PT24H + m.Outbound[metricNames[Published]].Success.PT24H
 	return int(min(n, math.MaxInt32))
 }

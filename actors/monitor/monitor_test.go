@@ -340,7 +340,7 @@ func TestPrometheusCountsEachClient(t *testing.T) {
 func TestPriority(t *testing.T) {
 	clk := newClock()
 	c := NewRegistry(Options{Now: clk.now}).Connection("x", "mqtt")
-	if got := c.Priority(clk.now()); got != 0 {
+	if got := c.Metrics(clk.now()).Priority(); got != 0 {
 		t.Errorf("fresh: %d", got)
 	}
 	c.Source("a").Record(Consumed, true)
@@ -349,11 +349,11 @@ func TestPriority(t *testing.T) {
 	c.Source("b").Record(Mapped, true)
 	c.Target("t").Record(Published, true)
 	c.Target("t").Record(Dispatched, true)
-	if got := c.Priority(clk.now()); got != 3 {
+	if got := c.Metrics(clk.now()).Priority(); got != 3 {
 		t.Errorf("got %d, want 2 consumed + 1 published", got)
 	}
 	clk.add(26 * time.Hour)
-	if got := c.Priority(clk.now()); got != 0 {
+	if got := c.Metrics(clk.now()).Priority(); got != 0 {
 		t.Errorf("a day later: %d", got)
 	}
 }
