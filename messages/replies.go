@@ -117,9 +117,9 @@ func (r Reply) Connection() (json.RawMessage, bool) {
 }
 
 // CleanupReply answers cleanupPersistence: 200, or 500 when it failed or one is running (piggyback.md 4.18).
-func CleanupReply(id string, status int) Reply {
+func CleanupReply(entityType, id string, status int) Reply {
 	return reply(ResponseType(CleanupPersistence), status, func(w *objectWriter) {
-		w.string("entityType", "connection")
+		w.string("entityType", entityType)
 		w.string("entityId", id)
 	})
 }

@@ -406,17 +406,17 @@ func (e *entity) passivate(after time.Duration) {
 // cleanup deletes the history that the newest snapshot makes superfluous (operations.md 2.4). One at a time.
 func (e *entity) cleanup(r *run) verdict {
 	if e.cleaning {
-		e.answer(r, messages.CleanupReply(e.id, 500))
+		e.answer(r, messages.CleanupReply(r.command.EntityType, e.id, 500))
 		return proceed
 	}
 	e.cleaning = true
 	last, store, pid := e.state.Seq, e.deps.Store, PID(e.id)
 	var reply messages.Reply
 	return e.await(r, e.timings.ClientAsk, func(ctx context.Context) error {
-		reply = messages.CleanupReply(e.id, 200)
+		reply = messages.CleanupReply(r.command.EntityType, e.id, 200)
 		if err := cleanup(ctx, store, pid, last); err != nil {
 			e.log.Error("cleaning up the history failed", "connection_id", e.id, "error", err)
-			reply = messages.CleanupReply(e.id, 500)
+			reply = messages.CleanupReply(r.command.EntityType, e.id, 500)
 		}
 		return nil
 	}, func() {

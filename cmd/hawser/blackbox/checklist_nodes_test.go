@@ -136,6 +136,9 @@ func nodeRows(broker string) []checkRow {
 			if show(reply) != `{"entityId":"`+id+`","entityType":"connection","status":200,"type":"cleanup.sudo.responses:cleanupPersistence"}` {
 				t.Fatal(show(reply))
 			}
+			if reply := n.command(object{"type": "cleanup.sudo.commands:cleanupPersistence", "entityType": "thing", "entityId": id}); reply["entityType"] != "thing" || reply["status"] != 200.0 {
+				t.Errorf("the answer names another entity type than the command: %s", show(reply))
+			}
 			wantError(t, n.command(on("retrieveConnection", id), object{"at-historical-revision": 2}), 404, "connectivity:connection.history.notfound")
 			wantStatus(t, n.command(on("retrieveConnection", id)), 200)
 		}},
