@@ -26,8 +26,9 @@ const singletonShards = 1
 type EncryptionOptions struct {
 	// Keys seal and unseal the secrets in events and snapshots; nil: they are kept in clear.
 	Keys *encryption.Keys
-	// BatchSize and PerMinute are the pace of a migration (decision D27).
-	BatchSize, PerMinute int
+	// BatchSize and PerMinute are the pace of a migration (decision D27), LiveShare is the percentage of its time that it works
+	// while connections are written.
+	BatchSize, PerMinute, LiveShare int
 }
 
 func (o EncryptionOptions) withDefaults() (EncryptionOptions, error) {
@@ -42,7 +43,7 @@ func (o EncryptionOptions) withDefaults() (EncryptionOptions, error) {
 // newMigration makes the singleton of this node; it runs while the node owns its shard.
 func (n *Node) newMigration(o EncryptionOptions) *migration.Runner {
 	return migration.New(migration.Options{
-		Store: n.opts.Store, Ring: o.Keys.Ring, Fingerprints: n.fingerprints, BatchSize: o.BatchSize, PerMinute: o.PerMinute,
+		Store: n.opts.Store, Ring: o.Keys.Ring, Fingerprints: n.fingerprints, BatchSize: o.BatchSize, PerMinute: o.PerMinute, LiveShare: o.LiveShare,
 		Lease: func() (persistence.Lease, bool) { return n.membership.Table().Lease(migrationShard) }, Log: logOf(n.log, "migration"),
 	})
 }

@@ -184,18 +184,22 @@ func TestLiveAppendsDuringTheMigration(t *testing.T) { // E33
 	onStores(t, func(t *testing.T, d *database) {
 		old, both := ring(t, true, k2, ""), ring(t, true, k1, k2)
 		d.fill("a", 100, old)
-		n := startNode(t, with(d, both))
+		o := with(d, both)
+		o.LiveShare = 50 // the migration must gain on those who write, however slow the machine is
+		n := startNode(t, o)
 		stop := make(chan struct{})
 		var live sync.WaitGroup
 		for e := range 3 {
 			live.Go(func() {
+				pace := time.NewTicker(10 * time.Millisecond)
+				defer pace.Stop()
 				id := fmt.Sprintf("live-%d", e)
 				doc := d.seal(both, body(id, "s3cr3t-"+id))
 				for seq := int64(1); ; seq++ {
 					select {
 					case <-stop:
 						return
-					default:
+					case <-pace.C:
 					}
 					a := persistencetest.NewAppend(d.lease, id, seq)
 					a.Event.Payload = modified(doc)

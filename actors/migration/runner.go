@@ -23,6 +23,8 @@ type Options struct {
 	// Lease is the node's ownership of the singleton, false when it may not act on it any more. Everything that is written is
 	// written under it.
 	Lease func() (persistence.Lease, bool)
+	// LiveShare is the part of its time, in percent, that a migration works while connections are written, default 5.
+	LiveShare int
 	// BatchSize is the number of documents per transaction, default 100 (decision D27).
 	BatchSize int
 	// PerMinute is the largest number of documents per minute and phase; 0: no throttle.
@@ -42,6 +44,9 @@ type Runner struct {
 
 // New makes a runner that owns nothing yet.
 func New(o Options) *Runner {
+	if o.LiveShare <= 0 {
+		o.LiveShare = 5
+	}
 	if o.BatchSize <= 0 {
 		o.BatchSize = 100
 	}

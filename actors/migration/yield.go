@@ -7,15 +7,13 @@ import (
 	"hawser/persistence"
 )
 
-// While live entities write, a migration makes way: it commits few documents at a time and rests nineteen times as long as that
-// took, and reads likewise, so that a command finds the database and the processors busy with it one time in twenty, and then
-// for a millisecond or two: that keeps the p99 of live commands within 20 % (a rest of nine times took it
-// up by 25 to 70 %). With nobody writing it runs at full speed. Whether somebody writes, on whatever node, shows at
+// While live entities write, a migration makes way: it commits few documents at a time, reads likewise, and rests after each as
+// Options.LiveShare says. With the default a command finds the database and the processors busy with it one time in twenty,
+// and then for a millisecond or two: that keeps the p99 of live commands within 20 % (one time in ten took it up by 25 to 70 %). With nobody writing it runs at full speed. Whether somebody writes, on whatever node, shows at
 // the end of the journal.
 const (
 	liveSlice = 10                     // documents per transaction
 	livePage  = 50                     // rows read at once
-	restRatio = 19                     // rest per time worked
 	restLimit = 500 * time.Millisecond // longest single rest
 	lookEvery = 200 * time.Millisecond // how often the end of the journal is looked at
 	quietFor  = 5                      // looks without a new row after which nobody writes
@@ -75,7 +73,7 @@ func (x *run) rest(ctx context.Context, worked time.Duration) {
 	if !x.live.Load() {
 		return
 	}
-	timer := time.NewTimer(min(restRatio*worked, restLimit))
+	timer := time.NewTimer(min(worked*time.Duration(100-x.opts.LiveShare)/time.Duration(x.opts.LiveShare), restLimit))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

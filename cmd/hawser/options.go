@@ -95,7 +95,7 @@ func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Key
 			Credits: c.Cleanup.Credits, Reads: c.Cleanup.Reads, Writes: c.Cleanup.Writes, Final: c.Cleanup.Final,
 		},
 		PurgeDelay: c.Operations.PurgeDelay,
-		Encryption: actors.EncryptionOptions{Keys: keys, BatchSize: c.Encryption.BatchSize, PerMinute: c.Encryption.PerMinute},
+		Encryption: actors.EncryptionOptions{Keys: keys, BatchSize: c.Encryption.BatchSize, PerMinute: c.Encryption.PerMinute, LiveShare: c.Encryption.LiveShare},
 		Log:        log,
 	}, nil
 }
