@@ -22,6 +22,7 @@ import (
 	"hawser/cmd/hawser/config"
 	"hawser/messages"
 	"hawser/messages/mapping"
+	"hawser/messages/mapping/javascript"
 	"hawser/messages/validation"
 	"hawser/persistence"
 	"hawser/persistence/encryption"
@@ -40,7 +41,8 @@ func nodeOptions(c *config.Config, store persistence.Store, keys *encryption.Key
 	limits := mapping.DefaultLimits
 	limits.MaxInbound, limits.MaxOutbound = c.Mapping.InboundMessages, c.Mapping.OutboundMessages
 	limits.MaxHeaderBytes, limits.MaxSubjects, limits.MaxMessageBytes = int(c.Limits.HeadersSize), c.Limits.Subjects, int(c.Limits.MessageSize)
-	limits.MaxScriptCharacters = c.Mapping.MaxScript
+	limits.MaxMembers, limits.MaxScriptCharacters = c.Mapping.Pool, c.Mapping.MaxScript
+	limits.Script = javascript.Limits{Time: c.Mapping.ScriptTime, StackDepth: c.Mapping.ScriptDepth, Unsafe: c.Mapping.UnsafeScripts}
 	rules := validation.Rules{
 		RequestTimeout: c.Connection.HTTPPush.RequestTimeout, InsecureTokenEndpoints: !c.Connection.HTTPPush.EnforceHTTPS, HMACAlgorithms: c.Connection.HTTPPush.HMACAlgorithms,
 		MaxSources: c.Connection.MaxSources, MaxTargets: c.Connection.MaxTargets,

@@ -21,7 +21,7 @@ const (
 // cloudEvents reads and writes envelopes inside CloudEvents 1.0 (contract runtime.md 8.8).
 type cloudEvents struct{}
 
-func newCloudEvents(options) (Mapper, error) { return cloudEvents{}, nil }
+func newCloudEvents(_ options, _ resources) (Mapper, error) { return cloudEvents{}, nil }
 
 func (c cloudEvents) Inbound(_ Context, m *External) ([]*protocol.Envelope, error) {
 	payload, err := m.payload()

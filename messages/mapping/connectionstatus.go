@@ -20,7 +20,7 @@ const (
 	maxEpochMillis             = 253402300799999 // of that instant
 )
 
-func newConnectionStatus(o options) (Mapper, error) {
+func newConnectionStatus(o options, _ resources) (Mapper, error) {
 	thingID, ok, err := o.template("thingId")
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 // ditto is the default mapper: the payload is the envelope (contract runtime.md 8.1).
 type ditto struct{}
 
-func newDitto(options) (Mapper, error) { return ditto{}, nil }
+func newDitto(_ options, _ resources) (Mapper, error) { return ditto{}, nil }
 
 func (ditto) Inbound(_ Context, m *External) ([]*protocol.Envelope, error) {
 	payload, err := m.payload()

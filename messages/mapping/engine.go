@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"hawser/messages"
 	"hawser/messages/placeholder"
@@ -15,7 +14,7 @@ import (
 type engine struct {
 	// new makes a mapper. An errUnloadable makes the definition one that cannot be used; any other error makes the
 	// connection invalid, also when nobody uses the definition.
-	new func(options) (Mapper, error)
+	new func(options, resources) (Mapper, error)
 	// alias: the engine's name works in payloadMapping without a definition.
 	alias bool
 	// blocks: the default content-type-blocklist applies.
@@ -54,9 +53,11 @@ func (e errUnloadable) Error() string { return string(e) }
 
 func unloadable(format string, args ...any) error { return errUnloadable(fmt.Sprintf(format, args...)) }
 
-// newJavaScript refuses: the engine is not there yet. The size of its scripts is checked before.
-func newJavaScript(options) (Mapper, error) {
-	return nil, unloadable("the mapping engine JavaScript is not available yet in this version")
+// resources are what a mapper may use.
+type resources struct {
+	limits Limits
+	// members is how many messages the mapper may map at a time, where that needs state of its own for each.
+	members int
 }
 
 // options are the options of a definition, each as its JSON text.
@@ -182,7 +183,7 @@ func holds(conditions []condition, v *Values) (bool, error) {
 }
 
 // load makes the definition of an id. The error makes the whole connection invalid.
-func load(d messages.MappingDefinition, limits Limits) (*definition, error) {
+func load(d messages.MappingDefinition, r resources) (*definition, error) {
 	loaded := &definition{}
 	e, ok := engines[d.Engine]
 	if !ok {
@@ -190,13 +191,8 @@ func load(d messages.MappingDefinition, limits Limits) (*definition, error) {
 		return loaded, nil
 	}
 	o, err := parseOptions(d.Options)
-	if err == nil && d.Engine == engineJavaScript {
-		if err := checkScripts(o, limits); err != nil {
-			return nil, err
-		}
-	}
 	if err == nil {
-		loaded.mapper, err = e.new(o)
+		loaded.mapper, err = e.new(o, r)
 	}
 	var reason errUnloadable
 	if errors.As(err, &reason) {
@@ -225,14 +221,4 @@ func splitList(list string) []string {
 		}
 	}
 	return words
-}
-
-// checkScripts applies the limit of V30b; it holds for unused definitions, too.
-func checkScripts(o options, limits Limits) error {
-	for _, name := range []string{"incomingScript", "outgoingScript"} {
-		if s, ok := o.text(name); ok && utf8.RuneCountInString(s) > limits.MaxScriptCharacters {
-			return fmt.Errorf("its option %s has more than %d characters", name, limits.MaxScriptCharacters)
-		}
-	}
-	return nil
 }

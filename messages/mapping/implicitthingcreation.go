@@ -16,7 +16,7 @@ type implicitThingCreation struct {
 	allowLockout string
 }
 
-func newImplicitThingCreation(o options) (Mapper, error) {
+func newImplicitThingCreation(o options, _ resources) (Mapper, error) {
 	text, ok := o.text("thing") // an object, or its text
 	if !ok {
 		return nil, unloadable("its option thing is missing")

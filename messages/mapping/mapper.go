@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"hawser/messages"
+	"hawser/messages/mapping/javascript"
 	"hawser/messages/protocol"
 )
 
@@ -42,16 +43,19 @@ type Mapper interface {
 
 // Limits bound what mappers take and produce (contract runtime.md 1.4, 1.5, 5, 8.2). Zero is not "no limit".
 type Limits struct {
-	MaxInbound          int // results of one mapper for one broker message
-	MaxOutbound         int // results of one mapper for one signal
-	MaxHeaderBytes      int // names and values of all headers of one envelope together
-	MaxSubjects         int // authorization subjects of one signal
-	MaxMessageBytes     int // payload of a live message
-	MaxScriptCharacters int // one JavaScript script
+	MaxInbound          int               // results of one mapper for one broker message
+	MaxOutbound         int               // results of one mapper for one signal
+	MaxHeaderBytes      int               // names and values of all headers of one envelope together
+	MaxSubjects         int               // authorization subjects of one signal
+	MaxMessageBytes     int               // payload of a live message
+	MaxMembers          int               // messages that a mapper with state maps at a time; the connection's processorPoolSize may be less
+	MaxScriptCharacters int               // one JavaScript script
+	Script              javascript.Limits // a running script
 }
 
 // DefaultLimits are the defaults of the configuration.
-var DefaultLimits = Limits{MaxInbound: 10, MaxOutbound: 10, MaxHeaderBytes: 5 << 10, MaxSubjects: 100, MaxMessageBytes: 250 << 10, MaxScriptCharacters: 50000}
+var DefaultLimits = Limits{MaxInbound: 10, MaxOutbound: 10, MaxHeaderBytes: 5 << 10, MaxSubjects: 100, MaxMessageBytes: 250 << 10,
+	MaxMembers: 5, MaxScriptCharacters: 50000, Script: javascript.Limits{Time: 500 * time.Millisecond, StackDepth: 25}}
 
 // The codes of mapping errors that are not those of package protocol.
 const (

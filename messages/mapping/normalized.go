@@ -15,7 +15,7 @@ type normalized struct {
 	includeDeleted bool
 }
 
-func newNormalized(o options) (Mapper, error) {
+func newNormalized(o options, _ resources) (Mapper, error) {
 	n := &normalized{includeDeleted: o.flag("includeDeletedFields", false)}
 	if text, ok := o.text("fields"); ok {
 		var err error

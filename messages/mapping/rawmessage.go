@@ -37,7 +37,7 @@ var defaultIncoming = map[string]string{
 	headerStatus:               "{{header:status}}",
 }
 
-func newRawMessage(o options) (Mapper, error) {
+func newRawMessage(o options, _ resources) (Mapper, error) {
 	r := &rawMessage{outgoingContentType: "text/plain; charset=UTF-8", incoming: map[string]*placeholder.Template{}}
 	if t, ok := o.text("outgoingContentType"); ok {
 		r.outgoingContentType = t

@@ -30,8 +30,9 @@ func NewSet(c *messages.Connection, limits Limits) (*Set, error) {
 	if len(c.MappingDefinitions) > 0 {
 		s.mappers = maps.Clone(s.mappers)
 	}
+	r := resources{limits: limits, members: max(1, min(c.ProcessorPoolSize, limits.MaxMembers))}
 	for _, id := range slices.Sorted(maps.Keys(c.MappingDefinitions)) {
-		d, err := load(c.MappingDefinitions[id], limits)
+		d, err := load(c.MappingDefinitions[id], r)
 		if err != nil {
 			return nil, invalidDefinition(id, err)
 		}
@@ -57,7 +58,7 @@ var aliases = sync.OnceValue(func() map[string]*definition {
 		if !e.alias {
 			continue
 		}
-		d, err := load(messages.MappingDefinition{Engine: alias}, Limits{})
+		d, err := load(messages.MappingDefinition{Engine: alias}, resources{})
 		if err != nil {
 			panic("mapping: " + alias + " does not load without options: " + err.Error()) // a mistake in the table of engines
 		}

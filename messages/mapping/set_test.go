@@ -295,9 +295,14 @@ func TestCheck(t *testing.T) {
 		{"options null", definitions("Ditto", "null"), "d", ""},
 		{"V30b malformed fields, unused", definitions("Normalized", `{"fields":"foo(bar"}`), "", "fields"},
 		{"JavaScript unused", definitions("JavaScript", `{"incomingScript":"x"}`), "", ""},
-		{"JavaScript used", definitions("JavaScript", `{"incomingScript":"x"}`), "d", "not available yet"},
+		{"JavaScript used", definitions("JavaScript", `{"incomingScript":"x","loadLongJS":"true","loadBytebufferJS":true}`), "d", ""},
+		{"JavaScript without scripts", definitions("JavaScript", "{}"), "d", ""},
 		{"V30b script too long, unused", definitions("JavaScript", long), "", "50000"},
-		{"definition hides an alias", map[string]messages.MappingDefinition{"Ditto": {Engine: "JavaScript"}}, "Ditto", "not available yet"},
+		{"V30b script too long, used", definitions("JavaScript", long), "d", "50000"},
+		{"script as long as allowed", definitions("JavaScript", `{"outgoingScript":"`+strings.Repeat(" ", 50000)+`"}`), "d", ""},
+		{"V30b syntax error, unused", definitions("JavaScript", `{"incomingScript":"function f() {"}`), "", "incomingScript"},
+		{"V30b syntax error, used", definitions("JavaScript", `{"outgoingScript":"return 1"}`), "d", "outgoingScript"},
+		{"definition hides an alias", map[string]messages.MappingDefinition{"Ditto": {Engine: "ConnectionStatus"}}, "Ditto", "thingId"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -314,6 +319,9 @@ func TestCheck(t *testing.T) {
 			}
 			if errorCode(err) != CodeConfigurationInvalid || err.(*messages.Error).Status != 400 || !strings.Contains(err.Error(), tt.mention) {
 				t.Errorf("got %v", err)
+			}
+			if strings.HasPrefix(tt.name, "V30b") && !strings.Contains(err.(*messages.Error).Description, "</mappingDefinitions/d>") {
+				t.Errorf("the description names no place: %v", err)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ type updateTwin struct {
 
 const mergeSuffix = "-merge-into-twin"
 
-func newUpdateTwin(o options) (Mapper, error) {
+func newUpdateTwin(o options, _ resources) (Mapper, error) {
 	headers, err := o.templates("dittoHeadersForMerge")
 	if err != nil {
 		return nil, err

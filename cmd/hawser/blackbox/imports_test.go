@@ -38,6 +38,7 @@ var layers = []struct {
 	{"hawser/actors/client/mqtt5", []string{"=hawser/actors/client", "hawser/actors/client/mqttbinding", "hawser/messages"}},
 	{"hawser/actors", []string{"hawser/actors", "hawser/messages", "hawser/persistence", "hawser/proto"}},
 	{"hawser/persistence", []string{"hawser/persistence"}},
+	{"hawser/messages/mapping/javascript", []string{"=hawser/messages"}},
 	{"hawser/messages", []string{"hawser/messages", "hawser/proto"}},
 	{"hawser/proto", nil},
 }
@@ -56,6 +57,8 @@ var owners = []struct {
 	{"github.com/mochi-mqtt/server", []string{"hawser/cmd/hawser/demo"}},
 	{"github.com/fluent", []string{"hawser/actors/monitor"}},
 	{"github.com/go-jose/go-jose", []string{"hawser/gateway/oidc"}},
+	{"github.com/dop251/goja", []string{"hawser/messages/mapping/javascript/"}},
+	{"github.com/dlclark/regexp2", []string{"hawser/messages/mapping/javascript/"}},
 	{"github.com/knadh/koanf", []string{"hawser/cmd/hawser/config"}},
 	{"github.com/alecthomas/kong", []string{"hawser/cmd/hawser"}},
 }

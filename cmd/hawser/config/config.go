@@ -190,11 +190,16 @@ type Config struct {
 	}
 
 	Mapping struct {
-		MaxScript        int `key:"mapping.javascript.maxScriptSizeBytes" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_MAX_SCRIPT_SIZE_BYTES" default:"50000" min:"1" doc:"characters that one script of a JavaScript mapper may have"`
-		SourceMappers    int `key:"mapping.mapper-limits.max-source-mappers" env:"" default:"10" min:"1" doc:"mappers that a source may have"`
-		TargetMappers    int `key:"mapping.mapper-limits.max-target-mappers" env:"" default:"10" min:"1" doc:"mappers that a target may have"`
-		InboundMessages  int `key:"mapping.mapper-limits.max-mapped-inbound-messages" env:"" default:"10" min:"1" doc:"signals that one mapper may make of one consumed message"`
-		OutboundMessages int `key:"mapping.mapper-limits.max-mapped-outbound-messages" env:"" default:"10" min:"1" doc:"messages that one mapper may make of one signal"`
+		Pool             int           `key:"mapping.max-pool-size" env:"CONNECTIVITY_MESSAGE_MAPPING_MAX_POOL_SIZE" default:"5" min:"1" max:"64" doc:"runtimes that a JavaScript mapper of one client may have, each with global state of its own; a connection's processorPoolSize may be less"`
+		MaxScript        int           `key:"mapping.javascript.maxScriptSizeBytes" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_MAX_SCRIPT_SIZE_BYTES" default:"50000" min:"1" doc:"characters that one script of a JavaScript mapper may have"`
+		ScriptTime       time.Duration `key:"mapping.javascript.maxScriptExecutionTime" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_MAX_EXECUTION_TIME" default:"500ms" min:"1ms" max:"60s" doc:"how long one call of a script may run"`
+		ScriptDepth      int           `key:"mapping.javascript.maxScriptStackDepth" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_MAX_STACK_DEPTH" default:"25" min:"1" max:"10000" doc:"how deep functions of a script may call each other"`
+		UnsafeScripts    bool          `key:"mapping.javascript.allowUnsafeStandardObjects" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_ALLOW_UNSAFE_STANDARD_OBJECTS" default:"false" doc:"whether eval and Function take texts of more than 1000 characters, which nothing interrupts; print, exit and quit do not exist with either"`
+		ModulePath       string        `key:"mapping.javascript.commonJsModulePath" env:"CONNECTIVITY_MESSAGE_MAPPING_JS_COMMON_JS_MODULE_PATH" default:"" doc:"must be empty: scripts have no require"`
+		SourceMappers    int           `key:"mapping.mapper-limits.max-source-mappers" env:"" default:"10" min:"1" doc:"mappers that a source may have"`
+		TargetMappers    int           `key:"mapping.mapper-limits.max-target-mappers" env:"" default:"10" min:"1" doc:"mappers that a target may have"`
+		InboundMessages  int           `key:"mapping.mapper-limits.max-mapped-inbound-messages" env:"" default:"10" min:"1" doc:"signals that one mapper may make of one consumed message"`
+		OutboundMessages int           `key:"mapping.mapper-limits.max-mapped-outbound-messages" env:"" default:"10" min:"1" doc:"messages that one mapper may make of one signal"`
 	}
 
 	Limits struct {

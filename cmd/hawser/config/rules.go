@@ -30,6 +30,9 @@ func (l *loader) check() {
 			break
 		}
 	}
+	if c.Mapping.ModulePath != "" {
+		l.problem("mapping.javascript.commonJsModulePath", from["mapping.javascript.commonJsModulePath"], "must be empty: scripts have no require")
+	}
 	if _, err := regexp.Compile(c.HTTP.NoRedirect); err != nil {
 		l.problem("http.redirect-to-https-blocklist-pattern", from["http.redirect-to-https-blocklist-pattern"], "is no regular expression")
 	}
