@@ -13,7 +13,7 @@ import (
 // share commits, activations share reads. It is the journal that entities see.
 type recoveries struct {
 	persistence.Journal
-	// unwritten reports whether a persistence id certainly has no rows: then nothing is read.
+	// unwritten reports whether a persistence id certainly has no rows.
 	unwritten func(pid string) bool
 	queue     chan recovery
 	ctx       context.Context
@@ -55,16 +55,15 @@ func (r *recoveries) close() {
 	r.work.Wait()
 }
 
+// Unwritten implements connection.Knowing.
+func (r *recoveries) Unwritten(pid string) bool { return r.unwritten(pid) }
+
 // Recover implements persistence.Journal. One entity waits for a shared query; many are a query of their own.
 func (r *recoveries) Recover(ctx context.Context, pids []string) iter.Seq2[persistence.Recovery, error] {
 	if len(pids) != 1 {
 		return r.Journal.Recover(ctx, pids)
 	}
 	return func(yield func(persistence.Recovery, error) bool) {
-		if r.unwritten(pids[0]) {
-			yield(persistence.Recovery{PID: pids[0]}, nil)
-			return
-		}
 		request := recovery{pid: pids[0], done: make(chan recovered, 1)}
 		select {
 		case r.queue <- request:

@@ -53,26 +53,26 @@ func parseJSON(text []byte) (jsonValue, error) {
 // walkJSON reads a text that ValidJSON has accepted. The walk is ours, so that each part of a connection is read once,
 // straight into its place.
 func walkJSON(text []byte) jsonValue {
-	w := jsonWalk{text: text, open: make([]jsonMember, 0, 32)}
+	var room [32]jsonMember // on the stack
+	w := jsonWalk{text: text}
 	w.space()
-	return w.value()
+	v, _ := w.value(room[:0])
+	return v
 }
 
 // jsonWalk walks over a text that is known to be JSON.
 type jsonWalk struct {
 	text []byte
 	at   int
-	open []jsonMember // what the objects and arrays around this place hold so far
 }
 
-// collect moves what was opened since mark into a slice of its own.
-func (w *jsonWalk) collect(mark int) []jsonMember {
-	if len(w.open) == mark {
+// collect copies the members of one object or array to a slice of their own.
+func collect(members []jsonMember) []jsonMember {
+	if len(members) == 0 {
 		return nil
 	}
-	inner := make([]jsonMember, len(w.open)-mark)
-	copy(inner, w.open[mark:])
-	w.open = w.open[:mark]
+	inner := make([]jsonMember, len(members))
+	copy(inner, members)
 	return inner
 }
 
@@ -87,8 +87,10 @@ func (w *jsonWalk) space() {
 	}
 }
 
-func (w *jsonWalk) value() jsonValue {
-	start, mark := w.at, len(w.open)
+// value reads the value at this place. open is what the objects and arrays around it hold so far, and room behind that; it is
+// returned because it may have grown.
+func (w *jsonWalk) value(open []jsonMember) (jsonValue, []jsonMember) {
+	start, mark := w.at, len(open)
 	v := jsonValue{kind: jsonKind(w.text[start])}
 	switch v.kind {
 	case jsonObject:
@@ -98,18 +100,18 @@ func (w *jsonWalk) value() jsonValue {
 			w.space()
 			w.at++ // colon
 			w.space()
-			value := w.value()
-			w.open = append(w.open, jsonMember{unquoteBytes(name), value})
+			value, grown := w.value(open)
+			open = append(grown, jsonMember{unquoteBytes(name), value})
 		}
-		v.inner = w.collect(mark)
+		v.inner = collect(open[mark:])
 		w.at++
 	case jsonArray:
 		w.at++
 		for w.space(); w.text[w.at] != ']'; w.separator() {
-			value := w.value()
-			w.open = append(w.open, jsonMember{value: value})
+			value, grown := w.value(open)
+			open = append(grown, jsonMember{value: value})
 		}
-		v.inner = w.collect(mark)
+		v.inner = collect(open[mark:])
 		w.at++
 	case jsonString:
 		w.string()
@@ -124,7 +126,7 @@ func (w *jsonWalk) value() jsonValue {
 		}
 	}
 	v.raw = w.text[start:w.at:w.at]
-	return v
+	return v, open[:mark]
 }
 
 // separator steps over the comma after a value, if there is one.

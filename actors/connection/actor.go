@@ -163,7 +163,7 @@ type entity struct {
 
 	self   *actor.PID
 	root   *actor.RootContext
-	ctx    context.Context // ends when the entity stops or fails
+	ctx    context.Context // ends when the entity stops or fails; nil until something waits (lifetime)
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines of waiting steps
 
@@ -273,7 +273,7 @@ func (e *entity) request(m *Request) {
 			repeated.run.replies = append(repeated.run.replies, m.Reply)
 			return
 		case repeated.event == nil:
-			m.Reply(repeated.reply, nil)
+			m.Reply(repeated.reply.reply(), nil)
 			return
 		}
 	}
@@ -356,7 +356,7 @@ func (e *entity) answer(r *run, reply messages.Reply) {
 	if reply.Headers == nil { // a past state brings its own
 		reply.Headers = e.state.headers()
 	}
-	e.memory.done(r, reply, e.now())
+	e.memory.done(r, reply, e.state, e.now())
 	for _, f := range r.replies {
 		f(reply, nil)
 	}
@@ -380,9 +380,7 @@ func (e *entity) recover() {
 		return
 	}
 	began := e.now()
-	ctx, cancel := context.WithTimeout(context.Background(), e.timings.LocalAsk)
-	defer cancel()
-	state, recent, err := e.read(ctx)
+	state, recent, err := e.read()
 	var unreadable *DecodeError
 	switch {
 	case errors.As(err, &unreadable):
@@ -396,8 +394,12 @@ func (e *entity) recover() {
 		e.backOff(err)
 		return
 	}
+	if now, still := e.deps.Lease(e.id); !still || now.Epoch != lease.Epoch { // reading may take long
+		e.mode, e.quit = leaving, true
+		return
+	}
 	e.generation++
-	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.ctx, e.cancel = nil, nil
 	e.mode, e.state = ready, state
 	e.current, e.queue, e.parked, e.runs = nil, nil, nil, map[*run]bool{}
 	e.cleaning, e.accessed, e.reported = false, false, false
@@ -412,10 +414,18 @@ func (e *entity) recover() {
 	e.schedule()
 }
 
+// Knowing is a journal that can say without asking the store that an entity was never written.
+type Knowing interface{ Unwritten(pid string) bool }
+
 // read rebuilds the state and the requests of the last two minutes.
-func (e *entity) read(ctx context.Context) (State, []rememberedEvent, error) {
+func (e *entity) read() (State, []rememberedEvent, error) {
 	pre := e.pre
 	e.pre = nil
+	if journal, ok := e.deps.Store.(Knowing); pre == nil && ok && journal.Unwritten(PID(e.id)) {
+		return State{ID: e.id}, nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), e.timings.LocalAsk)
+	defer cancel()
 	if pre == nil {
 		for r, err := range e.deps.Store.Recover(ctx, []string{PID(e.id)}) {
 			if err != nil {

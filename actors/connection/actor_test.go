@@ -789,3 +789,29 @@ func TestOnlyAClientThatComesBackIsMoving(t *testing.T) {
 		})
 	}
 }
+
+// A lease that is lost while the journal is read is not acted on: whoever has it now runs the client.
+func TestTheLeaseIsLostWhileTheEntityRecovers(t *testing.T) {
+	for name, lose := range map[string]func(*house){
+		"given away":    func(h *house) { h.owned = false },
+		"claimed again": func(h *house) { h.epoch, h.store.epoch = 3, 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := created(t, messages.StatusOpen)
+			h.eventually("opened", func() bool { return h.broker.count("open") == 1 })
+			h.stop()
+			h.store.mu.Lock()
+			h.store.onRecover = func() error { lose(h); return nil } // under store.mu
+			h.store.mu.Unlock()
+			h.start()
+			h.eventually("ended", func() bool {
+				_, running := h.system.ProcessRegistry.GetLocal(h.pid.Id)
+				return !running
+			})
+			h.pid = nil
+			if n := h.broker.count("start"); n != 1 {
+				t.Errorf("%d clients started, want the first one only", n)
+			}
+		})
+	}
+}

@@ -329,9 +329,9 @@ func (r Rules) invalid(c *messages.Connection) *messages.Error {
 
 // stored is the connection as it will be kept: hidden members are the server's (connection-model.md 2).
 func stored(c *messages.Connection, revision int64, created, modified time.Time) *messages.Connection {
-	conn := c.Clone()
+	conn := *c // what it points to is never changed in place
 	conn.Lifecycle, conn.Revision, conn.Created, conn.Modified = messages.LifecycleActive, revision, created, modified
-	return conn
+	return &conn
 }
 
 // same reports whether two connections differ in hidden members at most.

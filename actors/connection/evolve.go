@@ -15,12 +15,7 @@ func Evolve(s State, e messages.Event) State {
 	s.Seq = e.Revision
 	switch e.Type {
 	case messages.EventConnectionCreated, messages.EventConnectionModified:
-		conn := *e.Connection      // what it points to is never changed in place
-		conn.Revision = e.Revision // the number of the row, whatever the payload says (operations.md 1.2)
-		if conn.Lifecycle == "" {
-			conn.Lifecycle = messages.LifecycleActive
-		}
-		s.Phase, s.Connection = Active, &conn
+		s.Phase, s.Connection = Active, withHidden(e.Connection, e.Revision)
 	case messages.EventConnectionOpened:
 		s.Connection = withStatus(s.Connection, messages.StatusOpen)
 	case messages.EventConnectionClosed:
@@ -29,6 +24,20 @@ func Evolve(s State, e messages.Event) State {
 		s.Phase, s.Connection = Deleted, nil
 	}
 	return s
+}
+
+// withHidden is a connection as the state holds it: with a lifecycle, and with the number of the row, whatever the payload says
+// (operations.md 1.2). Events that Decide makes are like that.
+func withHidden(c *messages.Connection, revision int64) *messages.Connection {
+	if c.Revision == revision && c.Lifecycle != "" {
+		return c
+	}
+	changed := *c // what it points to is never changed in place
+	changed.Revision = revision
+	if changed.Lifecycle == "" {
+		changed.Lifecycle = messages.LifecycleActive
+	}
+	return &changed
 }
 
 func withStatus(c *messages.Connection, status messages.ConnectivityStatus) *messages.Connection {

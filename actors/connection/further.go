@@ -171,7 +171,7 @@ func (e *entity) tellFurther(r *run, request ClientRequest) verdict {
 	if e.deps.Further == nil || count <= 1 {
 		return proceed
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, e.timings.ClientAsk)
+	ctx, cancel := context.WithTimeout(e.lifetime(), e.timings.ClientAsk)
 	told := make(chan struct{})
 	e.work.Go(func() {
 		defer cancel()

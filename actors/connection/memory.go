@@ -1,6 +1,9 @@
 package connection
 
 import (
+	"encoding/json"
+	"net/http"
+	"slices"
 	"time"
 
 	"hawser/messages"
@@ -18,7 +21,23 @@ type remembered struct {
 	at    time.Time // of the answer, or of the event
 	run   *run
 	event *messages.Event
-	reply messages.Reply
+	reply answered
+}
+
+// answered is an answer that may be asked for again. It is kept small, most are never asked for: what can be rendered again
+// is.
+type answered struct {
+	status  int
+	body    json.RawMessage      // nil: that of a created connection
+	created *messages.Connection // immutable
+	version version              // of the state after it
+}
+
+func (a answered) reply() messages.Reply {
+	if a.created != nil {
+		a.body = messages.CreatedReply(a.created).Body
+	}
+	return messages.Reply{Status: a.status, Body: a.body, Headers: a.version.headers()}
 }
 
 // rememberedEvent is an event with the request that caused it.
@@ -30,9 +49,12 @@ type rememberedEvent struct {
 
 // requestMemory knows the modifying requests of the last two minutes by request id.
 type requestMemory struct {
-	byID  map[string]*remembered
-	order []*remembered // as they came
+	order []*remembered          // as they came
+	byID  map[string]*remembered // once there are many
 }
+
+// few are searched without an index: most entities never remember more.
+const few = 8
 
 func newRequestMemory(events []rememberedEvent) requestMemory {
 	var m requestMemory
@@ -43,11 +65,29 @@ func newRequestMemory(events []rememberedEvent) requestMemory {
 }
 
 func (m *requestMemory) add(r *remembered) {
-	if m.byID == nil {
-		m.byID = map[string]*remembered{}
-	}
-	m.byID[r.id] = r
 	m.order = append(m.order, r)
+	switch {
+	case m.byID != nil:
+		m.byID[r.id] = r
+	case len(m.order) > few:
+		m.byID = make(map[string]*remembered, 2*few)
+		for _, r := range m.order {
+			m.byID[r.id] = r
+		}
+	}
+}
+
+// known returns what is known of a request, nil when it is new.
+func (m *requestMemory) known(id string) *remembered {
+	if m.byID != nil {
+		return m.byID[id]
+	}
+	for _, r := range slices.Backward(m.order) { // of two with one id the later counts
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
 }
 
 // find returns what is known of the command's request, nil when it is new.
@@ -56,7 +96,7 @@ func (m *requestMemory) find(c messages.Command, now time.Time) *remembered {
 	if c.RequestID == "" {
 		return nil
 	}
-	return m.byID[c.RequestID]
+	return m.known(c.RequestID)
 }
 
 // start notes that r executes its request; nil for a query, which may be executed again.
@@ -64,7 +104,7 @@ func (m *requestMemory) start(r *run, now time.Time) *remembered {
 	if r.command.RequestID == "" || messages.Spec(r.command.Type).Category == messages.CategoryQuery {
 		return nil
 	}
-	if known := m.byID[r.command.RequestID]; known != nil {
+	if known := m.known(r.command.RequestID); known != nil {
 		known.run = r
 		return known
 	}
@@ -73,11 +113,16 @@ func (m *requestMemory) start(r *run, now time.Time) *remembered {
 	return known
 }
 
-// done keeps the answer.
-func (m *requestMemory) done(r *run, reply messages.Reply, now time.Time) {
-	if r.remembered != nil {
-		r.remembered.run, r.remembered.reply, r.remembered.at = nil, reply, now
+// done keeps the answer, which leaves the entity in state s.
+func (m *requestMemory) done(r *run, reply messages.Reply, s State, now time.Time) {
+	if r.remembered == nil {
+		return
 	}
+	kept := answered{status: reply.Status, body: reply.Body, version: s.version()}
+	if r.created != nil && reply.Status == http.StatusCreated {
+		kept.body, kept.created = nil, r.created
+	}
+	r.remembered.run, r.remembered.reply, r.remembered.at = nil, kept, now
 }
 
 func (m *requestMemory) sweep(now time.Time) {

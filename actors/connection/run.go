@@ -19,7 +19,8 @@ type run struct {
 	effects    []Effect
 	generation int
 	remembered *remembered
-	closing    Client // that CloseClients took, for StopClients
+	created    *messages.Connection // that it has written, by a created event
+	closing    Client               // that CloseClients took, for StopClients
 	timer      *time.Timer
 }
 
@@ -119,9 +120,9 @@ func (e *entity) step(r *run, effect Effect) verdict {
 // await does f on a goroutine of its own and goes on with r afterwards; apply, if any, runs first, on the actor goroutine.
 // timeout 0: f needs no context and ends by itself.
 func (e *entity) await(r *run, timeout time.Duration, f func(context.Context) error, apply func()) verdict {
-	ctx, cancel := context.WithCancel(e.ctx)
+	ctx, cancel := e.lifetime(), context.CancelFunc(func() {})
 	if timeout > 0 {
-		ctx, cancel = context.WithTimeout(e.ctx, timeout)
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
 	e.work.Go(func() {
 		defer cancel()
@@ -129,6 +130,14 @@ func (e *entity) await(r *run, timeout time.Duration, f func(context.Context) er
 		e.send(resumed{run: r, err: err, apply: apply})
 	})
 	return wait
+}
+
+// lifetime is a context that ends when the entity stops or fails.
+func (e *entity) lifetime() context.Context {
+	if e.ctx == nil {
+		e.ctx, e.cancel = context.WithCancel(context.Background())
+	}
+	return e.ctx
 }
 
 // resume goes on with a run whose step is over. A failed step is the answer; the steps that are left still run.
@@ -186,6 +195,9 @@ func (e *entity) persist(r *run, p Persist) verdict {
 		}
 		if next.Phase == Active {
 			e.record()
+		}
+		if p.Event.Type == messages.EventConnectionCreated {
+			r.created = p.Event.Connection
 		}
 		return proceed
 	case errors.As(err, &rejected):

@@ -41,18 +41,37 @@ func (s State) EntityTag() string {
 	if s.Phase != Active {
 		return ""
 	}
-	return fmt.Sprintf(`"rev:%d"`, s.Connection.Revision)
+	return entityTag(s.Connection.Revision)
 }
 
-// headers are what a reply says of the connection beside its body: the sequence number of its newest event and its entity
-// tag (http-api.md 3.2). Nil when it was never written.
-func (s State) headers() messages.Headers {
-	if s.Seq == 0 {
+func entityTag(revision int64) string { return `"rev:` + strconv.FormatInt(revision, 10) + `"` }
+
+// headers are what a reply says of the connection beside its body.
+func (s State) headers() messages.Headers { return s.version().headers() }
+
+// version is what headers are made of.
+type version struct {
+	seq      int64 // of the newest event, 0 when never written
+	active   bool
+	revision int64 // of the connection, when there is one
+}
+
+func (s State) version() version {
+	if s.Phase != Active {
+		return version{seq: s.Seq}
+	}
+	return version{s.Seq, true, s.Connection.Revision}
+}
+
+// headers are the sequence number of the newest event and the entity tag (http-api.md 3.2). Nil when the connection was never
+// written.
+func (v version) headers() messages.Headers {
+	if v.seq == 0 {
 		return nil
 	}
-	h := messages.Headers{messages.HeaderEntityRevision: strconv.FormatInt(s.Seq, 10)}
-	if tag := s.EntityTag(); tag != "" {
-		h[messages.HeaderETag] = tag
+	h := messages.Headers{messages.HeaderEntityRevision: strconv.FormatInt(v.seq, 10)}
+	if v.active {
+		h[messages.HeaderETag] = entityTag(v.revision)
 	}
 	return h
 }

@@ -56,9 +56,10 @@ func (r *heapReserve) Close() {
 	}
 }
 
-// reservePercent is the pace that lets reserve bytes of garbage pile up beside live ones: never below Go's default, and
-// bounded so that a first, nearly empty heap does not ask for the absurd.
+// leastHeap is the heap at which Go's first collection comes at 100 %: the pace counts from it where less is live.
+const leastHeap = 4 << 20
+
+// reservePercent is the pace that lets reserve bytes of garbage pile up beside live ones: never below Go's default.
 func reservePercent(reserve, live uint64) int {
-	const most = 10_000
-	return int(min(max(reserve*100/max(live, 1<<20), 100), most))
+	return int(max(reserve*100/max(live, leastHeap), 100))
 }

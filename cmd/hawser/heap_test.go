@@ -13,7 +13,7 @@ func TestReservePercent(t *testing.T) {
 		reserve, live uint64
 		want          int
 	}{
-		{128 << 20, 0, 10_000}, {128 << 20, 16 << 20, 800}, {128 << 20, 128 << 20, 100}, {128 << 20, 4 << 30, 100}, {1 << 10, 64 << 20, 100},
+		{128 << 20, 0, 3_200}, {128 << 20, 1 << 20, 3_200}, {128 << 20, 16 << 20, 800}, {128 << 20, 128 << 20, 100}, {128 << 20, 4 << 30, 100}, {1 << 10, 64 << 20, 100},
 	} {
 		if got := reservePercent(test.reserve, test.live); got != test.want {
 			t.Errorf("%d MiB live, %d in reserve: %d %%, want %d", test.live>>20, test.reserve>>20, got, test.want)

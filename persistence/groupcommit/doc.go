@@ -10,5 +10,5 @@
 //   - a write is settled exactly once, and a caller that stopped waiting before its write was taken knows that it never
 //     reaches the store.
 //
-// Read first: Write, Lane.Do, Committer.
+// Read first: Write, Lane.Do, Committer, Peers.
 package groupcommit

@@ -1,9 +1,11 @@
 package groupcommit
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"hawser/persistence"
 )
@@ -32,6 +34,7 @@ func (f CommitterFunc) Commit(batch []*Write) { f(batch) }
 // Lane is one stream of batches. Its goroutine starts with New and ends with Close.
 type Lane struct {
 	committer Committer
+	peers     *Peers
 	queue     chan *Write
 	turn      chan struct{} // holds one token: who has it may use the store's session of this lane
 	closing   chan struct{}
@@ -41,14 +44,19 @@ type Lane struct {
 	// The batch in the making; the lane's goroutine only.
 	batch []*Write
 	bytes int
+	last  int                 // how many writes were in the batch before
 	held  []*Write            // taken from the queue, but not fit for the present batch
 	seen  map[string]struct{} // entities in batch or held
 }
 
-// New starts a lane.
-func New(c Committer) *Lane {
+// New starts a lane without peers.
+func New(c Committer) *Lane { return new(Peers).New(c) }
+
+// New starts a lane among peers.
+func (p *Peers) New(c Committer) *Lane {
 	l := &Lane{
 		committer: c,
+		peers:     p,
 		queue:     make(chan *Write, queueBound),
 		turn:      make(chan struct{}, 1),
 		closing:   make(chan struct{}),
@@ -134,8 +142,12 @@ func (l *Lane) Close(ctx context.Context) error {
 func (l *Lane) run() {
 	defer close(l.ended)
 	for l.gather() {
+		l.hold()
 		<-l.turn
+		l.last = len(l.batch)
+		commit := l.peers.begin(l.last)
 		l.committer.Commit(l.batch)
+		l.peers.end(commit)
 		l.turn <- struct{}{}
 		// Who was just settled may have the next write ready: let it queue first, fewer and larger batches serve all.
 		runtime.Gosched()
@@ -166,15 +178,45 @@ func (l *Lane) gather() bool {
 			l.admit(w)
 		}
 	}
-	for len(l.batch) < MaxRows && l.bytes < MaxBytes && len(l.held) < MaxRows {
+	l.fill()
+	return true
+}
+
+// fill takes what has queued meanwhile.
+func (l *Lane) fill() {
+	for l.room() {
 		select {
 		case w := <-l.queue:
 			l.admit(w)
 		default:
-			return true
+			return
 		}
 	}
-	return true
+}
+
+// hold waits for the end of a peer's batch if that is better for all (Peers).
+func (l *Lane) hold() {
+	if max(len(l.batch), l.last) >= enoughRows {
+		return
+	}
+	busy := l.peers.busy()
+	if busy == nil {
+		return
+	}
+	longest := time.NewTimer(cmp.Or(l.peers.longest, longestHold))
+	defer longest.Stop()
+	select {
+	case <-busy.ended:
+	case <-longest.C:
+	case <-l.closing:
+		return
+	}
+	l.fill()
+}
+
+// room reports whether the batch in the making may take another write.
+func (l *Lane) room() bool {
+	return len(l.batch) < MaxRows && l.bytes < MaxBytes && len(l.held) < MaxRows
 }
 
 // admit puts a write into the batch, or holds it back for the next one.

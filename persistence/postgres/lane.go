@@ -41,7 +41,7 @@ type lane struct {
 func newLane(s *Store, number int) *lane {
 	l := &lane{store: s, number: number, statements: newStatements(), fences: map[persistence.MemberID]int64{}}
 	l.session.config = s.sessionConfig(fmt.Sprintf("lane %d", number), s.opts.TTL, laneSettings)
-	l.queue = groupcommit.New(l)
+	l.queue = s.peers.New(l)
 	return l
 }
 

@@ -63,6 +63,7 @@ type Store struct {
 	schema string
 	pool   *pgxpool.Pool
 	lanes  []*lane
+	peers  groupcommit.Peers // of the lanes
 	seed   maphash.Seed
 
 	beatMu sync.Mutex
