@@ -93,7 +93,7 @@ func (i *interests) load(ctx context.Context) error {
 	there := make(map[string]bool, len(rows))
 	for _, row := range rows {
 		there[row.ID] = true
-		i.note(row)
+		i.note(row, before)
 	}
 	if i.loaded != nil {
 		i.loaded(rows)
@@ -115,11 +115,12 @@ func (i *interests) load(ctx context.Context) error {
 	return nil
 }
 
-// note takes in what a row says, unless something newer is known.
-func (i *interests) note(row persistence.IndexRow) {
+// note takes in what a row says, unless something newer is known. What was noted up to change number before was so when the row
+// was read, so that a row with a smaller revision is that of a connection that was purged and created again.
+func (i *interests) note(row persistence.IndexRow, before uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if k, ok := i.known[row.ID]; ok && k.revision > row.Revision {
+	if k, ok := i.known[row.ID]; ok && k.revision > row.Revision && k.change > before {
 		return
 	}
 	open := row.Status == string(messages.StatusOpen) && !row.Deleted && len(row.Interest) > 0
@@ -201,7 +202,7 @@ func (i *interests) look(ctx context.Context, id string) (persistence.IndexRow, 
 		row = persistence.IndexRow{ID: id, Deleted: true, Revision: i.known[id].revision}
 		i.mu.Unlock()
 	}
-	i.note(row)
+	i.note(row, 0)
 	return row, true
 }
 
@@ -295,6 +296,6 @@ func (i *interests) receive(from string, e *hawserv1.Envelope) {
 	if len(e.Payload) > 0 {
 		row.Status, row.Interest = string(messages.StatusOpen), e.Payload
 	}
-	i.note(row)
+	i.note(row, 0)
 	i.send(from, &hawserv1.Envelope{Type: envelopeInterestKnown, Call: e.Call, EntityId: e.EntityId})
 }

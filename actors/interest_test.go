@@ -238,6 +238,23 @@ func TestHeal(t *testing.T) {
 	})
 }
 
+// TestHealAfterPurge: a connection that was purged and created again begins with a small revision; a node that was not told of the
+// purge learns it from the index nevertheless.
+func TestHealAfterPurge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRing(t, "a", "b")
+		r.index.set("x", 50, "open", "i50")
+		r.members["a"].publish(t.Context(), "x")
+		r.want(t, "x=i50")
+		r.index.set("x", 1, "open", "i1")
+		time.Sleep(healEvery + time.Second)
+		r.want(t, "x=i1")
+		r.index.set("x", 2, "closed", "")
+		r.members["a"].publish(t.Context(), "x")
+		r.want(t, "")
+	})
+}
+
 // TestHealAgainstNews: what was heard while the index was being read is newer than the index.
 func TestHealAgainstNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

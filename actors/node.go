@@ -331,9 +331,16 @@ func (n *Node) joined(instance string) {
 // already as the node joined (decision O8). It can change when a node that lost its lease joins again.
 func (n *Node) Instance() string { return *n.instance.Load() }
 
-// claimed starts what the shards hold.
+// claimed starts what the shards hold, unless the incarnation that claimed them is over already: its sockets stay closed.
 func (n *Node) claimed(leases []persistence.Lease) {
+	n.mu.Lock()
+	ctx := n.claims
+	if ctx.Err() != nil {
+		n.mu.Unlock()
+		return
+	}
 	n.dialer.Resume()
+	n.mu.Unlock()
 	homes := make([]persistence.Lease, 0, len(leases))
 	for _, l := range leases {
 		if l.Shard == migrationShard {
@@ -342,9 +349,6 @@ func (n *Node) claimed(leases []persistence.Lease) {
 			homes = append(homes, l)
 		}
 	}
-	n.mu.Lock()
-	ctx := n.claims
-	n.mu.Unlock()
 	n.reviving.Add(1)
 	n.work.Go(func() {
 		defer n.reviving.Add(-1)
@@ -369,10 +373,10 @@ func (n *Node) dropped(refs []persistence.ShardRef, orderly bool) bool {
 // again to whoever is next.
 func (n *Node) cut() {
 	n.hub.Leave()
-	n.dialer.CloseAll()
 	n.mu.Lock()
 	n.release() // nothing more is started
 	n.mu.Unlock()
+	n.dialer.CloseAll()
 }
 
 // late reports that the node's beat is late: it comes each fifth of the TTL, so that four to three fifths are left.

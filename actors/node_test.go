@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"hawser/actors/client"
 	"hawser/messages"
 	"hawser/persistence"
 	"hawser/persistence/sqlite"
@@ -299,4 +301,28 @@ func sql(t testing.TB, url, statement string) {
 	if _, err := conn.Exec(ctx, statement); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A claim whose answer comes when its incarnation has ended opens nothing again: what still runs must not dial where others may
+// have taken over.
+func TestAClaimThatCameTooLateOpensNothing(t *testing.T) {
+	t.Parallel()
+	broker := newBroker(t)
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", broker.uri, "open"))
+	eventually(t, 10*time.Second, "it is connected", func() error { return count(broker, 1) })
+	lease, _ := a.lease("c")
+	a.cut()
+	eventually(t, 10*time.Second, "its socket is closed", func() error { return count(broker, 0) })
+	a.claimed([]persistence.Lease{lease})
+	if c, err := a.dialer.Dial(t.Context(), "tcp", strings.TrimPrefix(broker.uri, "tcp://")); !errors.Is(err, client.ErrClosed) {
+		t.Errorf("dialled %v: %v", c, err)
+		if err == nil {
+			_ = c.Close()
+		}
+	}
+	// The next incarnation dials again.
+	a.fenced()
+	a.claimed([]persistence.Lease{lease})
+	eventually(t, 10*time.Second, "it is connected again", func() error { return count(broker, 1) })
 }

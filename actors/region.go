@@ -33,22 +33,29 @@ type region struct {
 	// served are the shards whose open connections are known; waiters look again when changed is closed.
 	served  map[persistence.ShardRef]persistence.Epoch
 	changed chan struct{}
-	// recovered are entities that a bulk recovery is reading (nil) or has read and that nobody has activated since.
-	recovered map[string]*persistence.Recovery
+	// recovered are entities that a bulk recovery is reading or has read and that nobody has activated since.
+	recovered map[string]*bulkRead
 	suspended map[string]int // connections that are being purged
+}
+
+// bulkRead is what a bulk recovery has read of an entity: fresh under the lease that the node held before it was read.
+type bulkRead struct {
+	epoch    persistence.Epoch
+	recovery *persistence.Recovery // nil while it is being read
 }
 
 // activation is one running entity.
 type activation struct {
-	pid   *actor.PID
-	shard persistence.ShardRef
-	gone  chan struct{} // closed when the actor has stopped
+	pid    *actor.PID
+	shard  persistence.ShardRef
+	ending bool          // it was told to stop; under region.mu
+	gone   chan struct{} // closed when the actor has stopped
 }
 
 func newRegion(system *actor.ActorSystem, deps *connection.Deps, shard func(string) persistence.ShardRef, log *slog.Logger) *region {
 	return &region{
 		system: system, deps: deps, workers: newWorkers(), lease: deps.Lease, shard: shard, log: log, entities: map[string]*activation{},
-		served: map[persistence.ShardRef]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*persistence.Recovery{},
+		served: map[persistence.ShardRef]persistence.Epoch{}, changed: make(chan struct{}), recovered: map[string]*bulkRead{},
 	}
 }
 
@@ -126,11 +133,13 @@ func (r *region) activate(ctx context.Context, id string) (*activation, error) {
 	}
 }
 
-// tryActivate returns a channel to wait for when the shard is not served yet.
+// tryActivate returns a channel to wait for when the shard is not served yet, or the entity of a former lease still ends.
 func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a := r.entities[id]; a != nil {
+	if a := r.entities[id]; a != nil && a.ending {
+		return nil, a.gone, nil
+	} else if a != nil {
 		return a, nil, nil
 	}
 	lease, ok := r.lease(id)
@@ -144,8 +153,12 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 		return nil, r.changed, nil
 	}
 	a := &activation{shard: lease.Shard, gone: make(chan struct{})}
-	props := r.props(id).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)), actor.WithDispatcher(r.workers))
+	var read *persistence.Recovery
+	if b := r.recovered[id]; b != nil && b.epoch == lease.Epoch {
+		read = b.recovery
+	}
 	delete(r.recovered, id)
+	props := r.props(id, read).Configure(actor.WithReceiverMiddleware(r.watchEnd(id, a)), actor.WithDispatcher(r.workers))
 	pid, err := r.system.Root.SpawnNamed(props, regionPath+"/"+id)
 	if err != nil {
 		return nil, nil, err
@@ -156,12 +169,12 @@ func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 }
 
 // props makes the actor of an identity: an entity, or a further client.
-func (r *region) props(identity string) *actor.Props {
+func (r *region) props(identity string, read *persistence.Recovery) *actor.Props {
 	id, index := client.ParseIdentity(identity)
 	if index == 0 {
-		return connection.Props(r.deps, id, r.recovered[identity])
+		return connection.Props(r.deps, id, read)
 	}
-	return connection.FurtherProps(r.deps, id, index, r.recovered[identity])
+	return connection.FurtherProps(r.deps, id, index, read)
 }
 
 // regionPath is the prefix of entity names: the selection without its leading slash.
@@ -209,38 +222,50 @@ func (r *region) serves(id string) bool {
 }
 
 // announce says that a bulk recovery is going to read these entities: what it reads is fresh as long as nobody activates
-// them meanwhile.
-func (r *region) announce(ids []string) {
+// them meanwhile and their shards are not lost, not even to come back. It returns those that are to be read, for offer and start.
+func (r *region) announce(ids []string) map[string]*bulkRead {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	reads := make(map[string]*bulkRead, len(ids))
 	for _, id := range ids {
-		if r.entities[id] == nil {
-			r.recovered[id] = nil
+		if lease, ok := r.lease(id); ok && (r.entities[id] == nil || r.entities[id].ending) {
+			reads[id] = &bulkRead{epoch: lease.Epoch}
+			r.recovered[id] = reads[id]
 		}
 	}
+	return reads
 }
 
 // offer keeps what was read for the first activation of each entity.
-func (r *region) offer(batch map[string]*persistence.Recovery) {
+func (r *region) offer(reads map[string]*bulkRead, batch map[string]*persistence.Recovery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for id, recovery := range batch {
-		if _, untouched := r.recovered[id]; untouched {
-			r.recovered[id] = recovery
-		}
+	for id, b := range reads { // one that is in the map no more is not used by anybody
+		b.recovery = batch[id]
 	}
 }
 
-// start activates an entity that was announced, unless somebody did so before or the shard was lost since.
-func (r *region) start(id string) error {
+// start activates an entity that was announced, unless somebody did so before or the shard was lost since. If the entity of a
+// former lease still ends it returns what to wait for before it is called again.
+func (r *region) start(id string, read *bulkRead) (wait <-chan struct{}, err error) {
 	r.mu.Lock()
-	_, untouched := r.recovered[id]
+	untouched := read != nil && r.recovered[id] == read
+	if a := r.entities[id]; untouched && a != nil {
+		r.mu.Unlock()
+		return a.gone, nil
+	}
 	r.mu.Unlock()
 	if !untouched {
-		return nil
+		return nil, nil
 	}
-	_, _, err := r.tryActivate(id)
-	return err
+	if _, _, err = r.tryActivate(id); err != nil {
+		r.mu.Lock()
+		if r.recovered[id] == read {
+			delete(r.recovered, id)
+		}
+		r.mu.Unlock()
+	}
+	return nil, err
 }
 
 // running is the number of entities.
@@ -272,6 +297,7 @@ func (r *region) end(which func(*activation) bool, how func(*activation), within
 	var ending []*activation
 	for _, a := range r.entities {
 		if which(a) {
+			a.ending = true
 			ending = append(ending, a)
 		}
 	}

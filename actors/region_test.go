@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -144,14 +145,117 @@ func TestRecoveredStateIsUsedOnlyWhileFresh(t *testing.T) {
 		return out
 	}
 	stop()
-	a.region.announce([]string{"c"})
+	reads := a.region.announce([]string{"c"})
 	stale := read()
 	a.want(204, with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named("newer")))
 	stop()
-	a.region.offer(stale)
-	if err := a.region.start("c"); err != nil {
+	a.region.offer(reads, stale)
+	if _, err := a.region.start("c", reads["c"]); err != nil {
 		t.Fatal(err)
 	}
 	a.want(204, with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named("newest")))
 	wantEvents(t, a.gate, "c", "Created", "Modified", "Modified")
+}
+
+// What a bulk recovery has read, while it goes on, of a shard that was lost is not used when the shard comes back: others have written
+// meanwhile. Whether the bulk recovery began before or after the loss does not matter.
+func TestRecoveredStateIsNotUsedUnderAnotherLease(t *testing.T) {
+	t.Parallel()
+	for _, announced := range []string{"before", "after"} {
+		t.Run(announced, func(t *testing.T) {
+			t.Parallel()
+			a := startAlone(t)
+			a.want(201, with(t, messages.CreateConnection, "c", "tcp://127.0.0.1:1", "closed", named("older")))
+			a.region.mu.Lock()
+			entity := a.region.entities["c"]
+			a.region.mu.Unlock()
+			a.region.stop(entity)
+			<-entity.gone
+			lease, _ := a.lease("c")
+			shards := map[persistence.ShardRef]bool{lease.Shard: true}
+
+			// This region has the shard under an older lease, loses it, and gets it back; a is the owner between.
+			var epoch atomic.Int64
+			deps := *a.region.deps
+			deps.Lease = func(string) (persistence.Lease, bool) {
+				l := lease
+				l.Epoch = persistence.Epoch(epoch.Load())
+				return l, l.Epoch > 0
+			}
+			r := newRegion(a.system, &deps, a.shardOf, quiet())
+			defer r.workers.close()
+			own := func(e persistence.Epoch) {
+				epoch.Store(int64(e))
+				r.serve(map[persistence.ShardRef]persistence.Epoch{lease.Shard: e})
+			}
+			lose := func() {
+				epoch.Store(0)
+				r.drop(shards, true)
+			}
+			own(lease.Epoch - 1)
+			if announced == "after" {
+				lose()
+			}
+			reads := r.announce([]string{"c"})
+			if announced == "before" {
+				lose()
+			}
+			batch := map[string]*persistence.Recovery{}
+			for read, err := range a.gate.Recover(t.Context(), []string{"connection:c"}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				batch["c"] = &read
+			}
+			r.offer(reads, batch)
+			_, _ = r.start("c", reads["c"])
+			a.want(204, with(t, messages.ModifyConnection, "c", "tcp://127.0.0.1:1", "closed", named("newer")))
+			a.region.drop(shards, true)
+			own(lease.Epoch)
+			if announced == "before" { // the bulk recovery of the lease that is back has begun, the other one still goes on
+				r.announce([]string{"c"})
+				r.offer(reads, batch)
+				_, _ = r.start("c", reads["c"])
+			}
+			reply, err := r.ask(t.Context(), on(t, messages.RetrieveConnection, "c"))
+			if err != nil || !bytes.Contains(reply.Body, []byte("newer")) {
+				t.Errorf("%v: %s", err, reply.Body)
+			}
+			r.drop(shards, false)
+		})
+	}
+}
+
+// An open connection whose entity of a former lease ends late is started when that is gone.
+func TestAnEntityThatEndsLateIsFollowed(t *testing.T) {
+	t.Parallel()
+	broker := newBroker(t)
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", broker.uri, "open"))
+	lease, _ := a.lease("c")
+	a.region.drop(map[persistence.ShardRef]bool{lease.Shard: true}, true)
+	late := &activation{pid: a.system.NewLocalPID("late"), shard: lease.Shard, gone: make(chan struct{})}
+	a.region.mu.Lock()
+	a.region.entities["c"] = late
+	a.region.mu.Unlock()
+	if a.region.end(func(x *activation) bool { return x == late }, func(*activation) {}, time.Millisecond) {
+		t.Fatal("it has ended")
+	}
+	revived := make(chan struct{})
+	go func() {
+		defer close(revived)
+		a.reviver.revive(t.Context(), []persistence.Lease{lease})
+	}()
+	eventually(t, 10*time.Second, "the shard is served", func() error {
+		if !a.region.serves("c") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	a.region.mu.Lock()
+	delete(a.region.entities, "c")
+	a.region.mu.Unlock()
+	close(late.gone)
+	<-revived
+	eventually(t, 10*time.Second, "it is connected", func() error { return count(broker, 1) })
 }

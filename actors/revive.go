@@ -131,9 +131,10 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 		return
 	}
 	began := time.Now()
+	var left []unstarted
 	for start, told := 0, 0; start < len(open); {
 		batch := open[start:min(start+v.rate.portion(), len(open))]
-		if !v.pace.wait(ctx, len(batch), v.late) || !v.startBatch(ctx, batch) {
+		if !v.pace.wait(ctx, len(batch), v.late) || !v.startBatch(ctx, batch, &left) {
 			return
 		}
 		start += len(batch)
@@ -142,11 +143,36 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 			v.log.Info("started open connections", "started", start, "of", len(open))
 		}
 	}
+	for _, u := range left {
+		for wait := u.wait; wait != nil; wait = v.start(u.id, u.read) {
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 	v.log.Info("all open connections are started", "clients", len(open), "took", time.Since(began).Round(time.Millisecond).String())
 }
 
-// startBatch recovers one batch in one query and starts it.
-func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) bool {
+// unstarted is a connection whose entity of a former lease still ends.
+type unstarted struct {
+	id   string
+	read *bulkRead
+	wait <-chan struct{}
+}
+
+// start starts one connection, or returns what to wait for before.
+func (v *reviver) start(id string, read *bulkRead) (wait <-chan struct{}) {
+	wait, err := v.region.start(id, read)
+	if err != nil && !errors.Is(err, messages.ErrNoLease) { // else its next owner starts it
+		v.log.Warn("an open connection was not started", "connection_id", id, "error", err)
+	}
+	return wait
+}
+
+// startBatch recovers one batch in one query and starts it, but for what is left.
+func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow, left *[]unstarted) bool {
 	pids, ids := make([]string, 0, len(rows)), make([]string, len(rows))
 	byPID := make(map[string][]string, len(rows))
 	for i, row := range rows {
@@ -157,7 +183,7 @@ func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) b
 		}
 		ids[i], byPID[pid] = row.ID, append(byPID[pid], row.ID)
 	}
-	v.region.announce(ids)
+	reads := v.region.announce(ids)
 	batch := make(map[string]*persistence.Recovery, len(rows))
 	ok := v.insist(ctx, "open connections could not be recovered", func(ctx context.Context) error {
 		for recovery, err := range v.store.Recover(ctx, pids) {
@@ -173,11 +199,10 @@ func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow) b
 	if !ok {
 		return false
 	}
-	v.region.offer(batch)
-	for _, row := range rows {
-		err := v.region.start(row.ID)
-		if err != nil && !errors.Is(err, messages.ErrNoLease) { // else its next owner starts it
-			v.log.Warn("an open connection was not started", "connection_id", row.ID, "error", err)
+	v.region.offer(reads, batch)
+	for _, id := range ids {
+		if wait := v.start(id, reads[id]); wait != nil {
+			*left = append(*left, unstarted{id, reads[id], wait})
 		}
 	}
 	return true

@@ -314,8 +314,11 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 	changes := m.opts.Leases.Changes(ctx)
 	timer := time.NewTimer(watchEvery)
 	defer timer.Stop()
-	drain := m.drain
+	drain, told := m.drain, false
 	for {
+		if m.draining() && !told { // as long as the others do not know, they do not take what this node gives back
+			told = m.tellDraining(ctx, id)
+		}
 		err := w.look(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -339,10 +342,6 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 			}
 		case <-drain:
 			drain = nil
-			err := m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.SetDraining(ctx, id) })
-			if err != nil {
-				m.log.Warn("the others could not be told that this node leaves", "member", id, "error", err)
-			}
 		case <-m.hint:
 			select {
 			case <-ctx.Done():
@@ -352,6 +351,25 @@ func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// draining reports whether Drain was called.
+func (m *Membership) draining() bool {
+	select {
+	case <-m.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// tellDraining says with the member's row that this node leaves; false: try again.
+func (m *Membership) tellDraining(ctx context.Context, id persistence.MemberID) bool {
+	err := m.ask(ctx, func(ctx context.Context) error { return m.opts.Leases.SetDraining(ctx, id) })
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("the others could not be told that this node leaves", "member", id, "error", err)
+	}
+	return err == nil
 }
 
 func (m *Membership) certainlyDead(other persistence.Member) bool {

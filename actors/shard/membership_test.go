@@ -34,6 +34,10 @@ const (
 type gate struct {
 	persistence.Leases
 	closed atomic.Bool
+	mute   atomic.Int32 // so many times SetDraining fails
+	// hold, if set, holds Release up until it is closed; releases counts the calls.
+	hold     atomic.Pointer[chan struct{}]
+	releases atomic.Int32
 }
 
 var errCut = errors.New("cut from the database")
@@ -72,6 +76,21 @@ func (g *gate) Shards(ctx context.Context) ([]persistence.Lease, error) {
 		return nil, err
 	}
 	return g.Leases.Shards(ctx)
+}
+
+func (g *gate) SetDraining(ctx context.Context, id persistence.MemberID) error {
+	if g.mute.Add(-1) >= 0 {
+		return errCut
+	}
+	return g.Leases.SetDraining(ctx, id)
+}
+
+func (g *gate) Release(ctx context.Context, id persistence.MemberID, shards []persistence.ShardRef) error {
+	g.releases.Add(1)
+	if hold := g.hold.Load(); hold != nil {
+		<-*hold
+	}
+	return g.Leases.Release(ctx, id, shards)
 }
 
 func (g *gate) Leave(ctx context.Context, id persistence.MemberID) error {
@@ -280,6 +299,44 @@ func TestMembersShareJoinAndDrain(t *testing.T) {
 	c.eventually(10*time.Second, "the other takes over", func() bool { return b.holds() == numShards })
 	a.Stop()
 	c.eventually(10*time.Second, "the row is gone", func() bool { return len(b.View().Members) == 1 })
+}
+
+// TestTheOthersAreToldUntilTheyKnow: a member that leaves while the database is away says so again, else what it gives back would be
+// nobody's for as long as it is there.
+func TestTheOthersAreToldUntilTheyKnow(t *testing.T) {
+	c := newCluster(t)
+	a, b := c.join("a"), c.join("b")
+	c.eventually(15*time.Second, "shared", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	a.gate.mute.Store(3)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	a.Drain(ctx)
+	c.eventually(5*time.Second, "the other takes over", func() bool { return b.holds() == numShards })
+	if members := b.View().Members; len(members) != 2 {
+		t.Errorf("%d members: it took over because the other was gone", len(members))
+	}
+}
+
+// TestShardsThatStopTogetherAreReleasedTogether: appends wait for each release, so a member that gives many shards away does not do it one
+// by one.
+func TestShardsThatStopTogetherAreReleasedTogether(t *testing.T) {
+	c := newCluster(t)
+	a, b := c.join("a"), c.join("b")
+	c.eventually(15*time.Second, "shared", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
+	hold := make(chan struct{})
+	before := a.gate.releases.Load()
+	a.gate.hold.Store(&hold)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() { defer close(drained); a.Drain(ctx) }()
+	c.eventually(5*time.Second, "nothing of them runs", func() bool { return a.holds() == 0 && a.gate.releases.Load() > before })
+	close(hold)
+	<-drained
+	c.eventually(5*time.Second, "the other takes over", func() bool { return b.holds() == numShards })
+	if n := a.gate.releases.Load() - before; n >= numShards/2 {
+		t.Errorf("%d releases of %d shards", n, numShards/2)
+	}
 }
 
 func TestACutMemberStopsBeforeItsShardsAreTaken(t *testing.T) {

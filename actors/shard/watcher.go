@@ -26,6 +26,9 @@ type watcher struct {
 	// released are shards that this incarnation gave back, or is about to, under which epoch: they are not taken up again
 	// before a newer one is seen (rule 7).
 	released map[persistence.ShardRef]persistence.Epoch
+	// stopped are those of which nothing runs any more, to be released together by the handover that is releasing.
+	stopped   []persistence.ShardRef
+	releasing bool
 }
 
 // stranger is an ownership that this node did not expect, and since when it sees it.
@@ -35,14 +38,7 @@ type stranger struct {
 }
 
 // leaving reports whether this node gives its shards away at once and takes none: it drains, or steps aside.
-func (w *watcher) leaving() bool {
-	select {
-	case <-w.drain:
-		return true
-	default:
-		return w.View().Isolated()
-	}
-}
+func (w *watcher) leaving() bool { return w.draining() || w.View().Isolated() }
 
 // look is one round.
 func (w *watcher) look(ctx context.Context) error {
@@ -176,19 +172,52 @@ func (w *watcher) handOver(ctx context.Context, l persistence.Lease) {
 				return
 			}
 		}
-		for pause := 20 * time.Millisecond; ctx.Err() == nil; pause *= 2 {
-			err := w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
-			if err == nil {
-				break
-			}
-			w.log.Warn("a shard could not be released", "shard", l.Shard.Number, "epoch", int64(l.Epoch), "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
+		w.mu.Lock()
+		w.stopped = append(w.stopped, l.Shard)
+		first := !w.releasing
+		w.releasing = true
+		w.mu.Unlock()
+		if first {
+			w.release(ctx)
 		}
-		w.table.moved(l.Shard)
 	})
+}
+
+// release gives back what has stopped, and what stops meanwhile: appends wait for each release, so that one by one the shards of a
+// node that leaves would hold them, and each other, up.
+func (w *watcher) release(ctx context.Context) {
+	const firstPause = 20 * time.Millisecond
+	for pause := firstPause; ; {
+		w.mu.Lock()
+		refs := w.stopped
+		w.stopped = nil
+		w.releasing = len(refs) > 0
+		w.mu.Unlock()
+		if len(refs) == 0 {
+			return
+		}
+		err := w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
+		if err == nil {
+			for _, ref := range refs {
+				w.table.moved(ref)
+			}
+			pause = firstPause
+			continue
+		}
+		if ctx.Err() != nil {
+			return // with the incarnation all is over
+		}
+		w.log.Warn("shards could not be released", "shards", len(refs), "error", err, "retry_after", pause.String())
+		w.mu.Lock()
+		w.stopped = append(refs, w.stopped...)
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, watchEvery)
+	}
 }
 
 // isReleased reports whether this incarnation gave l back and nothing newer is seen.

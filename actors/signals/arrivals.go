@@ -120,13 +120,6 @@ func (h *Hub) arrived(a *arrivals, f *Frame) {
 		answer(FateDone)
 		return
 	}
-	h.mu.Lock()
-	r := h.receivers[f.Target]
-	h.mu.Unlock()
-	if r == nil {
-		answer(h.absent(f.Target))
-		return
-	}
 	now := time.Now()
 	s := &Signal{
 		Envelope: f.Envelope, Kind: kind, Origin: f.Origin, Subjects: f.Subjects, topic: streamingTypes[kind],
@@ -135,6 +128,23 @@ func (h *Hub) arrived(a *arrivals, f *Frame) {
 	s.EntityID, s.sender.correlation = s.trace.entityID, s.trace.correlation
 	s.hold = h.timers.deadline(now.Add(max(f.Wait, time.Millisecond)))
 	s.until = s.hold
+	switch {
+	case h.arrive(a, f, s):
+	case !h.serves(f.Target):
+		answer(FateMoved)
+	case !h.arrive(a, f, s): // looked for once more: it was perhaps claimed since the first look
+		answer(FateDone)
+	}
+}
+
+// arrive takes a frame in if the client is here; false: it is not known here.
+func (h *Hub) arrive(a *arrivals, f *Frame, s *Signal) bool {
+	h.mu.Lock()
+	r := h.receivers[f.Target]
+	h.mu.Unlock()
+	if r == nil {
+		return false
+	}
 	rl := newRelay(s, r)
 	rl.arrival = &arrival{from: a, seq: f.Seq}
 	if f.Asked {
@@ -147,19 +157,18 @@ func (h *Hub) arrived(a *arrivals, f *Frame) {
 	case waits:
 		rl.wait()
 	case refused:
-		answer(FateDone)
+		rl.finish(outcomeDone)
 	default:
-		answer(h.absent(f.Target))
+		return false
 	}
+	return true
 }
 
-// absent is the fate of a frame for a client that the hub does not know: its connection is not open, or it is not here. That
-// a client with a number is not here may only say that the connection has fewer by now.
-func (h *Hub) absent(identity string) FrameFate {
-	if id, index := client.ParseIdentity(identity); index == 0 && h.cluster.Serves(id) {
-		return FateDone
-	}
-	return FateMoved
+// serves reports whether a client that the hub does not know is none because its connection is not open, not because it is not
+// here. That a client with a number is not here may only say that the connection has fewer by now.
+func (h *Hub) serves(identity string) bool {
+	id, index := client.ParseIdentity(identity)
+	return index == 0 && h.cluster.Serves(id)
 }
 
 // arrival is where the outcome of a relay from another node goes; it gathers acknowledgements for it.

@@ -32,6 +32,8 @@ type member struct {
 	serving map[string]bool // connections that Expect was told about
 	dead    bool
 	lapsed  atomic.Bool // the lease
+	// asked, if set, happens right before the next answer of Serves.
+	asked func()
 }
 
 // pipe carries the frames from one node to another.
@@ -208,8 +210,14 @@ func (m *member) Holds() bool { return !m.lapsed.Load() }
 
 func (m *member) Serves(id string) bool {
 	m.fabric.mu.Lock()
+	if asked := m.asked; asked != nil {
+		m.asked = nil
+		m.fabric.mu.Unlock()
+		asked()
+		m.fabric.mu.Lock()
+	}
 	defer m.fabric.mu.Unlock()
-	return m.serving[id] && m.fabric.owner[id] == m.address
+	return m.serving[id] && m.fabric.owner[id] == m.address && !m.lapsed.Load()
 }
 
 func (m *member) Nodes() (n int) {

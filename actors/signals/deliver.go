@@ -49,7 +49,7 @@ type selected struct {
 func (e *Endpoint) deliver(rl *relay) {
 	rl.begin(e)
 	switch {
-	case e.moves(), !e.hub.cluster.Holds(): // past the deadline the next owner publishes it; the hub is about to let go of it
+	case e.moves():
 		rl.again.Store(true)
 		rl.end()
 		return

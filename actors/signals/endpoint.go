@@ -129,8 +129,9 @@ func (e *Endpoint) Detach(closed bool) {
 	e.hub.detach(e)
 }
 
-// moves reports whether failures of the client are to be taken back.
-func (e *Endpoint) moves() bool { return e.leaving.Load() >= leavesMoving }
+// moves reports whether failures of the client are to be taken back. Past the deadline they are: the next owner may have taken over
+// the client's session, and the hub is about to let go of it.
+func (e *Endpoint) moves() bool { return e.leaving.Load() >= leavesMoving || !e.hub.cluster.Holds() }
 
 // left reports whether the node let go of the endpoint.
 func (e *Endpoint) left() bool { return e.leaving.Load() == leavesNode }

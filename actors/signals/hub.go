@@ -182,14 +182,14 @@ func (h *Hub) Expect(index int, rows []persistence.IndexRow) {
 }
 
 // Learn says what an open connection takes, as Interest has rendered it. Attach knows better where client 0 is attached, and
-// Expect where it will be.
+// where it is served so does Expect.
 func (h *Hub) Learn(id string, raw json.RawMessage) {
 	wanted, err := parseInterest(raw)
 	if err != nil {
 		h.log.Error("the interest of a connection cannot be read", "connection_id", id, "error", err)
 		return
 	}
-	if _, where := h.cluster.Owner(id); where == Here {
+	if h.cluster.Serves(id) {
 		h.mu.Lock()
 		known := h.audiences[id] != nil
 		h.mu.Unlock()

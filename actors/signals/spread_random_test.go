@@ -58,6 +58,7 @@ type somewhere struct {
 	mu      sync.Mutex
 	rng     *rand.Rand
 	closed  bool
+	dead    bool // with its node
 	pending map[int]func(error)
 	next    int
 }
@@ -125,6 +126,10 @@ func (s *somewhere) publishes(m client.Outbound, done func(client.Outcome)) {
 		done(client.Outcome{Err: err, Status: 200})
 	}
 	s.mu.Lock()
+	if s.dead {
+		s.mu.Unlock()
+		return
+	}
 	if s.closed {
 		s.mu.Unlock()
 		finish(client.ErrClosed)
@@ -169,7 +174,7 @@ func (s *somewhere) close() {
 func (s *somewhere) vanish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.dead = true
 	clear(s.pending)
 }
 

@@ -54,7 +54,7 @@ func parseOptions(args []string, errOut io.Writer) (options, error) {
 	f.SetOutput(errOut)
 	f.StringVar(&o.scenario, "scenario", "all", "comma separated names of -list")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each scenario runs")
-	f.BoolVar(&o.short, "short", false, "kill, stop, drain and one cut, once each, with fewer connections and shorter faults; what is given besides holds")
+	f.BoolVar(&o.short, "short", false, "kill, stop, drain, kill with drain, and one cut, once each, with fewer connections and shorter faults; what is given besides holds")
 	f.IntVar(&o.nodes, "nodes", 3, "processes of the cluster")
 	f.IntVar(&o.connections, "connections", 300, "open connections: half sources, half targets")
 	f.BoolVar(&o.shapes.two, "two-clients", true, "every 5th target, every 8th source and every 4th of -ids is of type mqtt-5 with clientCount 2, all others mqtt")
@@ -140,7 +140,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	if o.list {
 		for _, s := range scenarios {
-			fmt.Fprintf(out, "  %-13s %s\n", s.name, s.title)
+			fmt.Fprintf(out, "  %-17s %s\n", s.name, s.title)
 		}
 		return 0
 	}

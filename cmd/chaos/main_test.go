@@ -67,8 +67,8 @@ func TestOptions(t *testing.T) {
 
 func TestScenarios(t *testing.T) {
 	short, err := selected("all", true)
-	if err != nil || len(short) != 4 {
-		t.Fatalf("%d scenarios in -short, %v; want kill, stop, drain and one cut", len(short), err)
+	if err != nil || len(short) != 5 {
+		t.Fatalf("%d scenarios in -short, %v; want kill, stop, drain, kill with drain, and one cut", len(short), err)
 	}
 	all, err := selected("all", false)
 	if err != nil || len(all) != len(scenarios) {
@@ -78,7 +78,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatalf("%v, %v", two, err)
 	}
 	st := stages(all, "namespaces")
-	if len(st) != 2 || st[0].network != "loopback" || len(st[0].scenarios) != 1 || st[1].network != "namespaces" {
+	if len(st) != 2 || st[0].network != "loopback" || len(st[0].scenarios) != 2 || st[1].network != "namespaces" {
 		t.Fatalf("%+v", st)
 	}
 	for _, s := range all {

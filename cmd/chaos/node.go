@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -147,6 +149,44 @@ func (n *node) tail(lines int) string {
 		return err.Error()
 	}
 	return lastLines(string(b), lines)
+}
+
+// sign is a text that a node is going to log.
+type sign struct {
+	text, log string
+	from      int64 // what the log had before
+}
+
+// waitFor is a sign in what the node logs from now on.
+func (n *node) waitFor(text string) *sign {
+	s := &sign{text: text, log: n.log}
+	if at, err := os.Stat(n.log); err == nil {
+		s.from = at.Size()
+	}
+	return s
+}
+
+// wait returns within milliseconds of the sign.
+func (s *sign) wait(ctx context.Context, within time.Duration) error {
+	f, err := os.Open(s.log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	var said []byte
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		more, err := io.ReadAll(io.NewSectionReader(f, s.from+int64(len(said)), 1<<20))
+		if err != nil {
+			return err
+		}
+		if said = append(said, more...); bytes.Contains(said, []byte(s.text)) {
+			return nil
+		}
+		if !pause(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return fmt.Errorf("%s: no %q within %v", s.log, s.text, within)
 }
 
 // watch keeps ready up to date until ctx ends, as a load balancer does.

@@ -230,10 +230,10 @@ func (r *round) gaps(client string, t0 time.Time) []time.Duration {
 	return gaps
 }
 
-// clients are those of connections, by client id. Connections of which one less can run while a node is away are left out.
+// clients are those of connections, by client id. Connections of which not all can run while nodes are away are left out.
 func (r *round) clients(connections []string) (clients []string) {
 	for _, connection := range connections {
-		if r.lab.opts.shapes.count(connection) <= max(1, r.lab.opts.nodes-1) {
+		if r.lab.opts.shapes.count(connection) <= max(1, r.lab.opts.nodes-max(1, r.scenario.away)) {
 			clients = append(clients, r.lab.observer.clientsOf(connection)...)
 		}
 	}
@@ -262,39 +262,66 @@ type hit struct {
 	clients     map[string]bool // by client id: others of these connections were elsewhere, and move only because of the first; nil: all
 }
 
-// at are the relay connections that have clients on a node, and which.
-func (r *round) at(n *node) hit {
+// two are two random nodes.
+func (r *round) two() (first, second *node) {
+	members := r.lab.members()
+	order := r.rng.Perm(len(members))
+	return members[order[0]], members[order[1]]
+}
+
+// at are the relay connections that have clients on one of the nodes, and which.
+func (r *round) at(nodes ...*node) hit {
 	h := hit{clients: map[string]bool{}}
-	for _, id := range r.lab.activations.at(n.index) {
-		if !strings.HasPrefix(id, "source-") && !strings.HasPrefix(id, "target-") {
-			continue
-		}
-		h.connections = append(h.connections, id)
-		clients := r.lab.observer.clientsOf(id)
-		if len(clients) > 1 {
-			clients = r.lab.observer.from(n.index, clients)
-		}
-		for _, client := range clients {
-			h.clients[client] = true
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.name)
+		for _, id := range r.lab.activations.at(n.index) {
+			if !strings.HasPrefix(id, "source-") && !strings.HasPrefix(id, "target-") {
+				continue
+			}
+			h.connections = append(h.connections, id)
+			clients := r.lab.observer.clientsOf(id)
+			if len(clients) > 1 {
+				clients = r.lab.observer.from(n.index, clients)
+			}
+			for _, client := range clients {
+				h.clients[client] = true
+			}
 		}
 	}
 	slices.Sort(h.connections)
-	r.result.Victim = n.name
+	h.connections = slices.Compact(h.connections)
+	r.result.Victim = strings.Join(names, ", ")
 	return h
+}
+
+// offset is how long after its sign a second fault comes: at once in the first round, up to 100 ms later in the others.
+func (r *round) offset() time.Duration {
+	if r.result.Round == 1 {
+		return 0
+	}
+	return time.Duration(r.rng.IntN(100)) * time.Millisecond
+}
+
+// moment waits until it is time for a second fault.
+func (r *round) moment(ctx context.Context, sign *sign) error {
+	err := sign.wait(ctx, r.lab.opts.watch())
+	pause(ctx, r.offset())
+	return err
 }
 
 // everywhere are all relay connections.
 func (r *round) everywhere() hit { return hit{connections: r.lab.relays.ids()} }
 
 // measure times the recovery of connections since t0. They are asked for through nodes other than not.
-func (r *round) measure(ctx context.Context, t0 time.Time, h hit, not *node) {
+func (r *round) measure(ctx context.Context, t0 time.Time, h hit, not ...*node) {
 	ids := h.connections
 	r.t0, r.affected = t0, h
 	r.result.Affected = len(ids)
 	nodes := func() []*node {
 		var out []*node
 		for _, n := range r.lab.answering() {
-			if n != not || r.lab.opts.nodes == 1 {
+			if !slices.Contains(not, n) || r.lab.opts.nodes == 1 {
 				out = append(out, n)
 			}
 		}
@@ -351,6 +378,15 @@ func (r *round) hold(ctx context.Context, d time.Duration) error {
 func (r *round) restart(n *node) error {
 	r.lab.activations.interrupt(n.index, time.Now())
 	return n.start()
+}
+
+// replace starts nodes again that are down, once the others have recovered.
+func (r *round) replace(ctx context.Context, nodes ...*node) (err error) {
+	r.recovered(ctx, 20*time.Second)
+	for _, n := range nodes {
+		err = errors.Join(err, r.restart(n))
+	}
+	return err
 }
 
 // newcomer is a node beyond the configured ones, made when first wanted.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,12 +27,14 @@ type scenario struct {
 	database    bool   // needs a PostgreSQL that may be stopped
 	planned     bool   // nothing may fail for the callers
 	short       bool   // part of -short
+	away        int    // most configured nodes that are down at a time; 0: one
 	once        bool   // one round is enough
 	budget      budget
 	run         func(ctx context.Context, r *round) error
 }
 
-// unproved are the budgets where a death cannot be proved, at TTL 5 s (issue 3); proved those where it can.
+// unproved are the budgets where a death cannot be proved, at TTL 5 s (issue 3); proved those where it can. Two faults that overlap
+// have those of the graver one, from the first on: design.md 9 gives no more for them.
 var (
 	unproved = budget{Answered: 6 * time.Second, Reopened: 10 * time.Second}
 	proved   = budget{Answered: time.Second, Reopened: 4 * time.Second}
@@ -41,12 +44,20 @@ var (
 // scenarios in the order in which they run: those of the loopback first.
 var scenarios = []scenario{
 	{name: "kill-proved", title: "kill -9, death can be proved", network: "loopback", nodes: 2, budget: proved, run: kill},
+	{name: "kill-drain-proved", title: "kill -9, SIGTERM of a node that takes over", network: "loopback", nodes: 3, away: 2, budget: proved, run: killDrain},
 	{name: "calm", title: "nothing (the instruments' own zero)", planned: true, once: true, run: calm},
 	{name: "kill", title: "kill -9", short: true, budget: unproved, run: kill},
 	{name: "stop", title: "SIGSTOP, then SIGCONT", short: true, budget: unproved, run: stop},
 	{name: "term", title: "SIGTERM", short: true, planned: true, budget: moved, run: term},
 	{name: "join", title: "a node joins, then leaves", planned: true, nodes: 2, budget: moved, run: join},
 	{name: "rolling", title: "rolling restart of all nodes", planned: true, nodes: 2, budget: moved, run: rolling},
+	{name: "kill-drain", title: "kill -9, SIGTERM of a node that takes over", short: true, nodes: 3, away: 2, budget: unproved, run: killDrain},
+	{name: "drain-kill", title: "SIGTERM, kill -9 of a node that takes over", nodes: 3, away: 2, budget: unproved, run: drainKill},
+	{name: "drain-kill-same", title: "SIGTERM, kill -9 before it has handed everything over", nodes: 2, budget: unproved, run: drainKillSame},
+	{name: "drain-drain", title: "SIGTERM of two nodes at once", nodes: 3, away: 2, planned: true, budget: moved, run: drainDrain},
+	{name: "stop-drain", title: "SIGSTOP, SIGTERM of another node, then SIGCONT", nodes: 3, away: 2, budget: unproved, run: stopDrain},
+	{name: "kill-join", title: "kill -9 while a node joins, then that leaves", nodes: 2, budget: unproved, run: killJoin},
+	{name: "drain-pg-restart", title: "SIGTERM, PostgreSQL restarted (1 s) meanwhile", database: true, nodes: 2, run: drainDatabaseRestart},
 	{name: "pg-restart", title: "PostgreSQL restarted (1 s)", database: true, run: databaseRestart},
 	{name: "pg-outage", title: "PostgreSQL crashed, away for 15 s", database: true, run: databaseOutage},
 	{name: "cut-postgres", title: "a node cut from PostgreSQL, not from its peers", cuts: toPostgres, short: true, budget: unproved, run: cut(toPostgres)},
@@ -97,7 +108,7 @@ func (s scenario) missing(nodes int, n network, given bool) string {
 }
 
 func calm(ctx context.Context, r *round) error {
-	r.measure(ctx, time.Now(), hit{}, nil)
+	r.measure(ctx, time.Now(), hit{})
 	return r.hold(ctx, 5*time.Second)
 }
 
@@ -113,6 +124,120 @@ func kill(ctx context.Context, r *round) error {
 		return err
 	}
 	return r.restart(v)
+}
+
+// killDrain has the second node leave in the moment in which it has claimed what the first one had.
+func killDrain(ctx context.Context, r *round) error {
+	dead, leaver := r.two()
+	concerned, claims := r.at(dead, leaver), leaver.waitFor("claimed shards")
+	t0 := time.Now()
+	dead.kill()
+	r.measure(ctx, t0, concerned, dead, leaver)
+	err := r.moment(ctx, claims)
+	r.broken(leaver.terminate(40 * time.Second))
+	return errors.Join(err, r.replace(ctx, dead, leaver))
+}
+
+// drainKill kills the second node in the moment in which it has claimed some of what the first one gives away.
+func drainKill(ctx context.Context, r *round) error {
+	leaver, dead := r.two()
+	concerned, claims := r.at(leaver, dead), dead.waitFor("claimed shards")
+	t0 := time.Now()
+	leaver.set(leaving)
+	r.measure(ctx, t0, concerned, leaver, dead)
+	left := make(chan error, 1)
+	go func() { left <- leaver.terminate(40 * time.Second) }()
+	err := r.moment(ctx, claims)
+	dead.kill()
+	r.broken(<-left)
+	return errors.Join(err, r.replace(ctx, leaver, dead))
+}
+
+// drainKillSame kills the node that leaves when it has just begun to.
+func drainKillSame(ctx context.Context, r *round) error {
+	v := r.victim()
+	concerned, stopping := r.at(v), v.waitFor("stopping")
+	t0 := time.Now()
+	v.set(leaving)
+	r.measure(ctx, t0, concerned, v)
+	v.proc().signal(syscall.SIGTERM)
+	err := r.moment(ctx, stopping)
+	v.kill()
+	return errors.Join(err, r.replace(ctx, v))
+}
+
+// drainDrain has two nodes leave at once; they come back one after the other.
+func drainDrain(ctx context.Context, r *round) error {
+	a, b := r.two()
+	concerned := r.at(a, b)
+	t0 := time.Now()
+	a.set(leaving)
+	b.set(leaving)
+	r.measure(ctx, t0, concerned, a, b)
+	left := make(chan error, 1)
+	go func() { left <- a.terminate(40 * time.Second) }()
+	r.broken(b.terminate(40 * time.Second))
+	r.broken(<-left)
+	err := r.replace(ctx, a)
+	r.settle(ctx)
+	return errors.Join(err, r.replace(ctx, b))
+}
+
+// stopDrain has a node leave while another one, which it does not know to be gone yet, is to take over a share.
+func stopDrain(ctx context.Context, r *round) error {
+	v, leaver := r.two()
+	concerned := r.at(v, leaver)
+	t0 := time.Now()
+	v.freeze()
+	leaver.set(leaving)
+	r.measure(ctx, t0, concerned, v, leaver)
+	r.broken(leaver.terminate(40 * time.Second))
+	err := r.hold(ctx, time.Until(t0.Add(r.lab.opts.freeze)))
+	r.lab.activations.interrupt(v.index, time.Now())
+	v.thaw()
+	return errors.Join(err, r.replace(ctx, leaver))
+}
+
+// killJoin kills a node when the newcomer has joined or, in later rounds, has claimed the first of its share.
+func killJoin(ctx context.Context, r *round) error {
+	v := r.victim()
+	concerned := r.at(v)
+	newcomer, err := r.newcomer()
+	if err != nil {
+		return err
+	}
+	sign := "joined"
+	if r.result.Round > 1 {
+		sign = "claimed shards"
+	}
+	seen := newcomer.waitFor(sign)
+	if err := r.restart(newcomer); err != nil {
+		return err
+	}
+	err = r.moment(ctx, seen)
+	t0 := time.Now()
+	v.kill()
+	r.measure(ctx, t0, concerned, v)
+	err = errors.Join(err, r.replace(ctx, v))
+	r.settle(ctx)
+	newcomer.set(leaving)
+	r.broken(newcomer.terminate(40 * time.Second))
+	return err
+}
+
+func drainDatabaseRestart(ctx context.Context, r *round) error {
+	v := r.victim()
+	concerned := r.at(v)
+	t0 := time.Now()
+	v.set(leaving)
+	left := make(chan error, 1)
+	go func() { left <- v.terminate(40 * time.Second) }()
+	pause(ctx, r.offset())
+	r.lab.postgres.down(false)
+	r.measure(ctx, t0, concerned, v)
+	err := errors.Join(r.hold(ctx, time.Until(t0.Add(time.Second))), r.lab.postgres.up(context.WithoutCancel(ctx)))
+	r.broken(<-left)
+	return errors.Join(err, r.replace(ctx, v))
 }
 
 func stop(ctx context.Context, r *round) error {
@@ -152,7 +277,7 @@ func join(ctx context.Context, r *round) error {
 	if err := r.restart(newcomer); err != nil {
 		return err
 	}
-	r.measure(ctx, t0, r.everywhere(), nil)
+	r.measure(ctx, t0, r.everywhere())
 	r.settle(ctx)
 	newcomer.set(leaving)
 	r.broken(newcomer.terminate(40 * time.Second))
@@ -160,7 +285,7 @@ func join(ctx context.Context, r *round) error {
 }
 
 func rolling(ctx context.Context, r *round) error {
-	r.measure(ctx, time.Now(), r.everywhere(), nil)
+	r.measure(ctx, time.Now(), r.everywhere())
 	for _, n := range r.lab.members() {
 		n.set(leaving)
 		r.broken(n.terminate(40 * time.Second))
@@ -178,7 +303,7 @@ func rolling(ctx context.Context, r *round) error {
 func databaseRestart(ctx context.Context, r *round) error {
 	t0 := time.Now()
 	r.lab.postgres.down(false)
-	r.measure(ctx, t0, r.everywhere(), nil)
+	r.measure(ctx, t0, r.everywhere())
 	if err := r.hold(ctx, time.Until(t0.Add(time.Second))); err != nil {
 		return errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx)))
 	}
@@ -192,7 +317,7 @@ func databaseOutage(ctx context.Context, r *round) error {
 	if err := errors.Join(err, r.lab.postgres.up(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
-	r.measure(ctx, time.Now(), r.everywhere(), nil)
+	r.measure(ctx, time.Now(), r.everywhere())
 	return nil
 }
 
@@ -275,7 +400,7 @@ func steal(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	r.measure(ctx, t0, hit{connections: ids}, nil)
+	r.measure(ctx, t0, hit{connections: ids})
 	r.recovered(ctx, 20*time.Second)
 	return nil
 }

@@ -127,7 +127,7 @@ func (r *result) line(judgeTimes bool) string {
 	if len(broken) > 0 {
 		verdict = "BROKEN: " + strings.Join(append(broken, late...), ", ")
 	}
-	return fmt.Sprintf("%-12s %d  %-10s %3.0f s  %s; %d commands (%d unknown), %d messages (%d again), answered %s, reopened %s, load %s",
+	return fmt.Sprintf("%-17s %d  %-10s %3.0f s  %s; %d commands (%d unknown), %d messages (%d again), answered %s, reopened %s, load %s",
 		r.Scenario, r.Round, r.Network, r.Took.Seconds(), verdict, r.total(), r.Commands[unknown.String()], r.Published, r.Again, r.Answered, r.Reopened, r.Load)
 }
 
