@@ -30,7 +30,7 @@ cluster: servers build ## three nodes as plain processes on a private PostgreSQL
 	@deploy/cluster
 
 .PHONY: chaos
-chaos: servers build ## break a cluster of real processes in every way of the design and check what must hold (about half an hour)
+chaos: servers build ## break a cluster of real processes in every way of the design and check what must hold (about 40 minutes)
 	$(GO) run ./cmd/chaos -binary $(BIN)
 
 .PHONY: servers

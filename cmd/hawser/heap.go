@@ -6,6 +6,10 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"hawser/cmd/hawser/config"
 )
 
 // heapReserve lets garbage pile up to a number of bytes, at least, before it is collected. Go's own pace, as much garbage as
@@ -18,10 +22,24 @@ type heapReserve struct {
 	closed  atomic.Bool
 }
 
+// heapReserveOf is heap-reserve in bytes; auto where nobody knows the memory: 256 MiB.
+func heapReserveOf(c *config.Config) uint64 {
+	const part, most, unknown = 16, 1 << 30, 256 << 20
+	size, auto, _ := c.Reserve() // it was checked
+	if !auto {
+		return uint64(size)
+	}
+	memory, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return unknown
+	}
+	return min(memory/part, most)
+}
+
 // reserveHeap starts it; 0 bytes: nothing is changed.
-func reserveHeap(bytes int64) *heapReserve {
-	r := &heapReserve{bytes: uint64(max(bytes, 0)), percent: 100}
-	if _, set := os.LookupEnv("GOGC"); set || bytes <= 0 {
+func reserveHeap(bytes uint64) *heapReserve {
+	r := &heapReserve{bytes: bytes, percent: 100}
+	if _, set := os.LookupEnv("GOGC"); set || bytes == 0 {
 		r.closed.Store(true)
 		return r
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"hawser/cmd/hawser/config"
 )
 
 func TestReservePercent(t *testing.T) {
@@ -17,6 +19,18 @@ func TestReservePercent(t *testing.T) {
 	} {
 		if got := reservePercent(test.reserve, test.live); got != test.want {
 			t.Errorf("%d MiB live, %d in reserve: %d %%, want %d", test.live>>20, test.reserve>>20, got, test.want)
+		}
+	}
+}
+
+// auto is a part of what there is, a size is that size, 0 is nothing.
+func TestHeapReserveOf(t *testing.T) {
+	for _, test := range []struct {
+		setting     string
+		least, most uint64
+	}{{"auto", 16 << 20, 1 << 30}, {"300m", 300 << 20, 300 << 20}, {"0", 0, 0}} {
+		if got := heapReserveOf(&config.Config{HeapReserve: test.setting}); got < test.least || got > test.most {
+			t.Errorf("%s: %d", test.setting, got)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (c serveCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	defer reserveHeap(int64(loaded.Config.HeapReserve)).Close()
+	defer reserveHeap(heapReserveOf(&loaded.Config)).Close()
 	log, levels := newLog(os.Stderr, &loaded.Config)
 	n, err := startNode(ctx, &loaded.Config, log, levels)
 	if err != nil {

@@ -61,6 +61,7 @@ var owners = []struct {
 	{"github.com/dlclark/regexp2", []string{"hawser/messages/mapping/javascript/"}},
 	{"github.com/knadh/koanf", []string{"hawser/cmd/hawser/config"}},
 	{"github.com/alecthomas/kong", []string{"hawser/cmd/hawser"}},
+	{"github.com/KimMachineGun/automemlimit", []string{"hawser/cmd/hawser"}},
 }
 
 func TestImportRules(t *testing.T) {

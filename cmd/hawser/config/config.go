@@ -18,7 +18,7 @@ import "time"
 type Config struct {
 	Instance    string `key:"instance" env:"HOSTNAME,INSTANCE_INDEX" default:"" doc:"instance id, unique per cluster: the key in aggregated replies and the client in status answers; default: the host name"`
 	DataDir     string `key:"data-dir" env:"HAWSER_DATA_DIR" default:"./data" doc:"folder of the embedded store and, with any store, of the lock that keeps a second process out and lets a node that is started again here take over at once; one for each node, local disk"`
-	HeapReserve Size   `key:"heap-reserve" env:"HAWSER_HEAP_RESERVE" default:"256m" max:"16g" doc:"memory that garbage may take before it is collected, at least: more saves processor time under load; 0 leaves the pace to Go. GOGC, if set, wins; GOMEMLIMIT bounds it"`
+	HeapReserve string `key:"heap-reserve" env:"HAWSER_HEAP_RESERVE" default:"auto" doc:"memory that garbage may take before it is collected, at least: more saves processor time under load and makes the slowest answers faster; 0 leaves the pace to Go; auto: a sixteenth of the memory that the process may use (its cgroup's limit, else the machine's), at most 1g. GOGC, if set, wins; GOMEMLIMIT bounds it"`
 
 	Postgres struct {
 		URL Secret `key:"postgres.url" env:"HAWSER_POSTGRES_URL" default:"" doc:"PostgreSQL as postgres://user:password@host/database?…, never through a transaction pooler; empty: embedded SQLite under data-dir, one node only"`

@@ -15,6 +15,9 @@ func (l *loader) check() {
 	if c.Instance == "" {
 		l.problem("instance", from["instance"], "must not be empty")
 	}
+	if _, _, err := c.Reserve(); err != nil {
+		l.problem("heap-reserve", from["heap-reserve"], err.Error()+", and not auto")
+	}
 	l.checkTokens()
 	if c.DevOps.usesPassword() && c.DevOps.Password.Empty() {
 		l.problem("devops.password", from["devops.password"], "must not be empty")
@@ -51,6 +54,15 @@ func (l *loader) check() {
 			l.problem(pair.low, from[pair.low], "is longer than "+pair.high)
 		}
 	}
+}
+
+// Reserve is heap-reserve as a size, or auto.
+func (c *Config) Reserve() (size Size, auto bool, err error) {
+	if c.HeapReserve == "auto" {
+		return 0, true, nil
+	}
+	size, err = ParseSize(c.HeapReserve)
+	return size, false, err
 }
 
 // checkTokens holds the rules of the method oauth2.
