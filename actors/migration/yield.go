@@ -9,12 +9,12 @@ import (
 
 // While live entities write, a migration makes way: it commits few documents at a time, reads likewise, and rests after each as
 // Options.LiveShare says. With the default a command finds the database and the processors busy with it one time in twenty,
-// and then for a millisecond or two: that keeps the p99 of live commands within 20 % (one time in ten took it up by 25 to 70 %). With nobody writing it runs at full speed. Whether somebody writes, on whatever node, shows at
-// the end of the journal.
+// and then for a millisecond or two: that keeps the p99 of live commands within 20 % (one time in ten took it up by 25 to
+// 70 %). With nobody writing it runs at full speed. Whether somebody writes, on whatever node, shows at the end of the journal.
 const (
 	liveSlice = 10                     // documents per transaction
 	livePage  = 50                     // rows read at once
-	restLimit = 500 * time.Millisecond // longest single rest
+	restLimit = 10 * time.Second       // longest single rest
 	lookEvery = 200 * time.Millisecond // how often the end of the journal is looked at
 	quietFor  = 5                      // looks without a new row after which nobody writes
 )

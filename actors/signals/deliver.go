@@ -45,9 +45,22 @@ type selected struct {
 }
 
 // deliver takes a signal through the targets of the endpoint: filters, mapping, publish (contract runtime.md 6.3). The relay
-// ends when all publishes have their outcome. It does not block.
+// ends when all publishes have their outcome. It does not block: where scripts are run the signal gets in line.
 func (e *Endpoint) deliver(rl *relay) {
 	rl.begin(e)
+	if e.scripts == nil {
+		e.deliverNow(rl)
+		return
+	}
+	e.scripts.do(func() {
+		if rl.finished.Load() { // expired meanwhile
+			return
+		}
+		e.deliverNow(rl)
+	})
+}
+
+func (e *Endpoint) deliverNow(rl *relay) {
 	switch {
 	case e.moves():
 		rl.again.Store(true)
@@ -230,6 +243,7 @@ type announcement struct {
 }
 
 func (e *Endpoint) announce(kind string, targets []*target, now time.Time, a *announcement) {
+	defer a.end()
 	env := protocol.NewConnectionAnnouncement(e.id, kind, now)
 	values := &mapping.Values{Envelope: env, ConnectionID: e.id, Now: now}
 	tr := traceOf(env)

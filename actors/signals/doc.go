@@ -7,6 +7,8 @@
 // refuses it → Endpoint.deliver (deliver.go) filters, maps and publishes → the outcomes meet in the collector
 // (collector.go), which settles the broker message exactly once.
 //
+// Where mappers run scripts what goes out gets in line (line.go), because it may take long and whoever brings it serves others, too.
+//
 // Pure decisions, each with its table in the contract: acks.go (4.1), settle.go (4.3), authorize.go (14.2 B), refuse.go
 // (14.3), interest.go; outbox.go and inbox.go are the two ends of a link without its I/O. Concurrency is in hub.go,
 // receiver.go, relay.go, request.go, links.go, timers.go. The order of locks is Hub.mu, receiver.mu, timers.mu; links.placing

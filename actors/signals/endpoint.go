@@ -25,6 +25,7 @@ type Endpoint struct {
 	record    *monitor.Connection
 	responses *monitor.Scope
 	receiver  *receiver // nil when no target takes relayed signals
+	scripts   *line     // nil when no mapper runs scripts
 
 	publisher atomic.Pointer[publish] // nil while not connected
 	leaving   atomic.Int32            // stays, leavesClosed, …
@@ -52,6 +53,9 @@ func newEndpoint(h *Hub, c *messages.Connection, index int, rec *monitor.Connect
 	var err error
 	if e.mappers, err = mapping.NewSet(c, h.opts.Limits); err != nil {
 		return nil, fmt.Errorf("signals: payload mapping of connection %s: %w", c.ID, err)
+	}
+	if e.mappers.RunsScripts() {
+		e.scripts = &line{panicked: func(p any) { h.panicked(p, "line", c.ID, "") }}
 	}
 	for i, s := range c.Sources {
 		compiled, err := compileSource(s, c.ID)
@@ -169,9 +173,15 @@ func (e *Endpoint) Announce(kind string, done func()) (wanted bool) {
 	}
 	a := &announcement{done: done}
 	a.open.Store(1)
-	if len(targets) > 0 {
-		e.announce(kind, targets, time.Now(), a)
+	now := time.Now()
+	switch {
+	case len(targets) == 0:
+		a.end()
+		return false
+	case e.scripts != nil:
+		e.scripts.do(func() { e.announce(kind, targets, now, a) })
+	default:
+		e.announce(kind, targets, now, a)
 	}
-	a.end()
-	return len(targets) > 0
+	return true
 }

@@ -41,9 +41,21 @@ func replyHeaders(h messages.Headers, correlation string) messages.Headers {
 	return c
 }
 
-// send publishes a response to the reply target of the source that the request came from (contract runtime.md 6.4).
-// While the requester's link is down, or when its source has no reply target, the response is dropped without a trace.
+// send publishes a response to the reply target of the source that the request came from (contract runtime.md 6.4). It does not
+// block: where scripts are run the response gets in line.
 func (to *sender) send(env *protocol.Envelope, class responseClass, subjects []string) {
+	e := to.endpoint
+	if e.scripts == nil || to.source.reply == nil {
+		to.publish(env, class, subjects)
+	} else if !e.scripts.offer(func() { to.publish(env, class, subjects) }) {
+		tr := traceOf(env)
+		tr.note(e.responses, monitor.Dropped, false, "Too many responses wait for the scripts of the connection.")
+	}
+}
+
+// publish is send's work. While the requester's link is down, or when its source has no reply target, the response is dropped
+// without a trace.
+func (to *sender) publish(env *protocol.Envelope, class responseClass, subjects []string) {
 	e, reply := to.endpoint, to.source.reply
 	publisher := e.publisher.Load()
 	if reply == nil || publisher == nil {

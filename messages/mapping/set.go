@@ -102,6 +102,16 @@ func (s *Set) checkUse(ids []string, user, place string) error {
 	return nil
 }
 
+// RunsScripts reports whether a mapper of the connection runs scripts: mapping may take long then.
+func (s *Set) RunsScripts() bool {
+	for _, d := range s.mappers {
+		if _, ok := d.mapper.(*script); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // get returns the mapper of an id; one that does not exist acts as Ditto (contract runtime.md 8.1, 6.4).
 func (s *Set) get(id string) *definition {
 	if d, ok := s.mappers[id]; ok && d.mapper != nil {

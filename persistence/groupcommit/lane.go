@@ -196,7 +196,7 @@ func (l *Lane) fill() {
 
 // hold waits for the end of a peer's batch if that is better for all (Peers).
 func (l *Lane) hold() {
-	if max(len(l.batch), l.last) >= enoughRows {
+	if !l.room() || max(len(l.batch), l.last) >= enoughRows {
 		return
 	}
 	busy := l.peers.busy()

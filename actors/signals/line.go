@@ -1,0 +1,64 @@
+package signals
+
+import "sync"
+
+// line does what takes long, one after the other, for an endpoint whose mappers run scripts: whoever has a signal or response for it
+// serves others, too, and does not wait. Its goroutine lives as long as something is in line; once the endpoint is detached each of
+// that is over at once.
+type line struct {
+	// panicked is told of a bug in what was done; it must not take the node down.
+	panicked func(p any)
+
+	mu      sync.Mutex
+	waiting []func()
+	running bool
+}
+
+// longestLine bounds what waits, for whom nothing else does. Relays are bounded by the windows of their receivers.
+const longestLine = 4096
+
+// do has f done when its turn comes.
+func (l *line) do(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = append(l.waiting, f)
+	if !l.running {
+		l.running = true
+		go l.run()
+	}
+}
+
+// offer is do unless too much waits: false.
+func (l *line) offer(f func()) bool {
+	l.mu.Lock()
+	full := len(l.waiting) >= longestLine
+	l.mu.Unlock()
+	if !full {
+		l.do(f)
+	}
+	return !full
+}
+
+func (l *line) run() {
+	for {
+		l.mu.Lock()
+		if len(l.waiting) == 0 {
+			l.waiting, l.running = nil, false
+			l.mu.Unlock()
+			return
+		}
+		f := l.waiting[0]
+		l.waiting[0], l.waiting = nil, l.waiting[1:]
+		l.mu.Unlock()
+		l.one(f)
+	}
+}
+
+func (l *line) one(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.panicked(p)
+		}
+	}()
+	f()
+}
