@@ -38,7 +38,9 @@ func newNamespaces(ctx context.Context) (*namespaces, error) {
 	}
 	for i, letter := range linkLetters {
 		bridge := n.prefix + string(letter)
-		if err := ip(ctx, "link", "add", bridge, "type", "bridge"); err != nil {
+		// With an address of its own: else it has that of one of its ports, and what the node of this port sends after a cut
+		// would still reach the machine, though no answer comes back.
+		if err := ip(ctx, "link", "add", bridge, "address", fmt.Sprintf("02:68:77:%02x:%02x:01", n.net, i), "type", "bridge"); err != nil {
 			n.close()
 			return nil, err
 		}
