@@ -101,7 +101,7 @@ type Node struct {
 	release context.CancelFunc
 	reviver reviver
 	work    sync.WaitGroup // revivals
-	// reviving counts them.
+	// reviving counts those that start connections, not those that only wait for some.
 	reviving atomic.Int32
 }
 
@@ -351,8 +351,9 @@ func (n *Node) claimed(leases []persistence.Lease) {
 	}
 	n.reviving.Add(1)
 	n.work.Go(func() {
-		defer n.reviving.Add(-1)
-		n.reviver.revive(ctx, homes)
+		left := n.reviver.revive(ctx, homes)
+		n.reviving.Add(-1)
+		n.reviver.follow(ctx, left)
 	})
 }
 

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -125,13 +126,18 @@ func (n *Node) askHere(ctx context.Context, c messages.Command) (messages.Reply,
 }
 
 // purgeHere purges one connection. Until it is over no entity of it is activated; commands wait.
-func (n *Node) purgeHere(ctx context.Context, id string) (messages.Reply, error) {
+func (n *Node) purgeHere(ctx context.Context, id string) (_ messages.Reply, err error) {
 	before, ok := n.lease(id)
 	if !ok {
 		return messages.Reply{}, messages.ErrNoLease
 	}
 	resume := n.region.suspend(id)
-	defer resume()
+	defer func() {
+		resume()
+		if err != nil {
+			n.restart(id)
+		}
+	}()
 	if err := n.region.evict(ctx, id); err != nil {
 		return messages.Reply{}, err
 	}
@@ -154,7 +160,21 @@ func (n *Node) purgeHere(ctx context.Context, id string) (messages.Reply, error)
 	return messages.PurgedReply("connection", true), nil
 }
 
-// suspend keeps the entity of id from being activated until resume.
+// restart starts what is stored open of a connection whose purge failed: it was stopped, or a claim has passed it over.
+func (n *Node) restart(id string) {
+	n.mu.Lock()
+	claims := n.claims
+	n.mu.Unlock()
+	n.served.Go(func() {
+		ctx, cancel := context.WithTimeout(claims, purgeWithin)
+		defer cancel()
+		if _, err := n.region.activate(ctx, id); err != nil && !errors.Is(err, messages.ErrNoLease) && claims.Err() == nil { // else its next owner starts it
+			n.log.Error("a connection whose purge failed was not started again", "connection_id", id, "error", err)
+		}
+	})
+}
+
+// suspend keeps the entity of id from being activated until resume, and what was read of it from being used ever.
 func (r *region) suspend(id string) (resume func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,6 +182,9 @@ func (r *region) suspend(id string) (resume func()) {
 		r.suspended = map[string]int{}
 	}
 	r.suspended[id]++
+	for index := range client.MaxClients {
+		delete(r.recovered, client.Identity(id, index))
+	}
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -178,6 +201,9 @@ func (r *region) evict(ctx context.Context, id string) error {
 	r.mu.Lock()
 	delete(r.recovered, id)
 	a := r.entities[id]
+	if a != nil {
+		a.ending = true
+	}
 	r.mu.Unlock()
 	if a == nil {
 		return nil

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"hawser/actors/connection"
 	"hawser/messages"
+	"hawser/persistence"
 )
 
 // purgeCommand purges connections.
@@ -93,6 +95,73 @@ func TestPurgeOutlivesItsAsker(t *testing.T) {
 		return nil
 	})
 	m.want(201, with(t, messages.CreateConnection, "a", b.uri, "closed"))
+}
+
+// heldPurge is a store whose Purge says that it was called and then waits for its outcome.
+type heldPurge struct {
+	persistence.Store
+	called  chan struct{}
+	outcome chan error
+}
+
+func (h heldPurge) Purge(ctx context.Context, pid string) error {
+	close(h.called)
+	if err := <-h.outcome; err != nil {
+		return err
+	}
+	return h.Store.Purge(ctx, pid)
+}
+
+// TestPurgeDuringAClaim: a claim that starts the open connections of a shard while one of them is purged does not bring that one
+// back. If the purge fails, it is started, as it is without a claim.
+func TestPurgeDuringAClaim(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		claimed bool
+		outcome error
+	}{
+		{"purged", true, nil},
+		{"the purge fails", true, persistence.ErrUnavailable},
+		{"the purge fails without a claim", false, persistence.ErrUnavailable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, m := newBroker(t), startAlone(t)
+			held := heldPurge{m.gate, make(chan struct{}), make(chan error, 1)}
+			m.opts.PurgeDelay, m.opts.Store = time.Millisecond, held
+			m.want(201, with(t, messages.CreateConnection, "c", b.uri, "open"))
+			eventually(t, 5*time.Second, "it is connected", func() error { return count(b, 1) })
+			done := make(chan messages.Reply, 1)
+			go func() { done <- m.purges("c") }()
+			<-held.called
+			eventually(t, 5*time.Second, "it is disconnected", func() error { return count(b, 0) })
+			if test.claimed {
+				m.claimed(m.leasesOf("c"))
+				eventually(t, 10*time.Second, "the claim is over", func() error {
+					if n := m.reviving.Load(); n > 0 {
+						return fmt.Errorf("%d claims start connections", n)
+					}
+					return nil
+				})
+			}
+			held.outcome <- test.outcome
+			reply := <-done
+			if test.outcome != nil {
+				if bytes.Contains(reply.Body, []byte(`"successful":true`)) {
+					t.Errorf("%s", reply.Body)
+				}
+				eventually(t, 5*time.Second, "it is connected again", func() error { return count(b, 1) })
+				m.want(200, on(t, messages.RetrieveConnection, "c"))
+				return
+			}
+			m.want(404, on(t, messages.RetrieveConnection, "c"))
+			if seq := m.lastSeq("c"); seq != 0 {
+				t.Errorf("it is at %d", seq)
+			}
+			if err := count(b, 0); err != nil {
+				t.Errorf("a purged connection is connected: %v", err)
+			}
+		})
+	}
 }
 
 // TestPurgeAcrossNodes: each connection is purged where it runs, whichever node was asked.

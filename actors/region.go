@@ -80,12 +80,7 @@ func (r *region) ask(ctx context.Context, c messages.Command) (messages.Reply, e
 		if !errors.Is(err, connection.ErrStopping) {
 			return reply, err
 		}
-		select {
-		case <-a.gone:
-		case <-ctx.Done():
-			return messages.Reply{}, ctx.Err()
-		}
-		select {
+		select { // activate waits for its end, unless the shard is another's
 		case <-time.After(pause): // the node may learn only now that the shard is another's
 		case <-ctx.Done():
 			return messages.Reply{}, ctx.Err()
@@ -133,18 +128,19 @@ func (r *region) activate(ctx context.Context, id string) (*activation, error) {
 	}
 }
 
-// tryActivate returns a channel to wait for when the shard is not served yet, or the entity of a former lease still ends.
+// tryActivate returns a channel to wait for when the shard is not served yet, the connection is being purged, or an entity that was
+// told to stop still ends.
 func (r *region) tryActivate(id string) (*activation, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	lease, ok := r.lease(id)
+	if !ok { // whatever still runs here: the next owner need not wait for it
+		return nil, nil, messages.ErrNoLease
+	}
 	if a := r.entities[id]; a != nil && a.ending {
 		return nil, a.gone, nil
 	} else if a != nil {
 		return a, nil, nil
-	}
-	lease, ok := r.lease(id)
-	if !ok {
-		return nil, nil, messages.ErrNoLease
 	}
 	if connectionID, _ := client.ParseIdentity(id); r.suspended[connectionID] > 0 {
 		return nil, r.changed, nil
@@ -222,12 +218,16 @@ func (r *region) serves(id string) bool {
 }
 
 // announce says that a bulk recovery is going to read these entities: what it reads is fresh as long as nobody activates
-// them meanwhile and their shards are not lost, not even to come back. It returns those that are to be read, for offer and start.
+// them meanwhile and their shards are not lost, not even to come back. It returns those that are to be read, for offer and start;
+// those that are being purged are not: what is read now may be deleted when they may be activated again.
 func (r *region) announce(ids []string) map[string]*bulkRead {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	reads := make(map[string]*bulkRead, len(ids))
 	for _, id := range ids {
+		if connectionID, _ := client.ParseIdentity(id); r.suspended[connectionID] > 0 {
+			continue
+		}
 		if lease, ok := r.lease(id); ok && (r.entities[id] == nil || r.entities[id].ending) {
 			reads[id] = &bulkRead{epoch: lease.Epoch}
 			r.recovered[id] = reads[id]
@@ -245,27 +245,30 @@ func (r *region) offer(reads map[string]*bulkRead, batch map[string]*persistence
 	}
 }
 
-// start activates an entity that was announced, unless somebody did so before or the shard was lost since. If the entity of a
-// former lease still ends it returns what to wait for before it is called again.
+// start activates an entity that was announced, unless somebody did so before or the shard was lost since. If it has to wait, for
+// the entity of a former lease as a rule, it returns what for: then it is called again, or forget.
 func (r *region) start(id string, read *bulkRead) (wait <-chan struct{}, err error) {
 	r.mu.Lock()
 	untouched := read != nil && r.recovered[id] == read
-	if a := r.entities[id]; untouched && a != nil {
-		r.mu.Unlock()
-		return a.gone, nil
-	}
 	r.mu.Unlock()
 	if !untouched {
 		return nil, nil
 	}
-	if _, _, err = r.tryActivate(id); err != nil {
-		r.mu.Lock()
+	if _, wait, err = r.tryActivate(id); err != nil {
+		r.forget(map[string]*bulkRead{id: read})
+	}
+	return wait, err
+}
+
+// forget gives up what was announced and not started.
+func (r *region) forget(reads map[string]*bulkRead) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, read := range reads {
 		if r.recovered[id] == read {
 			delete(r.recovered, id)
 		}
-		r.mu.Unlock()
 	}
-	return nil, err
 }
 
 // running is the number of entities.

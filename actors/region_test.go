@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -234,17 +235,11 @@ func TestAnEntityThatEndsLateIsFollowed(t *testing.T) {
 	a.want(201, with(t, messages.CreateConnection, "c", broker.uri, "open"))
 	lease, _ := a.lease("c")
 	a.region.drop(map[persistence.ShardRef]bool{lease.Shard: true}, true)
-	late := &activation{pid: a.system.NewLocalPID("late"), shard: lease.Shard, gone: make(chan struct{})}
-	a.region.mu.Lock()
-	a.region.entities["c"] = late
-	a.region.mu.Unlock()
-	if a.region.end(func(x *activation) bool { return x == late }, func(*activation) {}, time.Millisecond) {
-		t.Fatal("it has ended")
-	}
+	ends := a.endsLate("c")
 	revived := make(chan struct{})
 	go func() {
 		defer close(revived)
-		a.reviver.revive(t.Context(), []persistence.Lease{lease})
+		a.reviver.follow(t.Context(), a.reviver.revive(t.Context(), []persistence.Lease{lease}))
 	}()
 	eventually(t, 10*time.Second, "the shard is served", func() error {
 		if !a.region.serves("c") {
@@ -252,10 +247,151 @@ func TestAnEntityThatEndsLateIsFollowed(t *testing.T) {
 		}
 		return nil
 	})
-	a.region.mu.Lock()
-	delete(a.region.entities, "c")
-	a.region.mu.Unlock()
-	close(late.gone)
+	ends()
 	<-revived
 	eventually(t, 10*time.Second, "it is connected", func() error { return count(broker, 1) })
+}
+
+// endsLate puts an activation of id in place that was told to stop and has stopped only when ends is called.
+func (m *member) endsLate(id string) (ends func()) {
+	late := &activation{pid: m.system.NewLocalPID("late"), shard: m.shardOf(id), ending: true, gone: make(chan struct{})}
+	m.region.mu.Lock()
+	defer m.region.mu.Unlock()
+	m.region.entities[id] = late
+	return func() {
+		m.region.mu.Lock()
+		defer m.region.mu.Unlock()
+		delete(m.region.entities, id)
+		close(late.gone)
+	}
+}
+
+// leasesOf are the leases of connections, all of this node.
+func (m *member) leasesOf(ids ...string) (leases []persistence.Lease) {
+	seen := map[persistence.ShardRef]bool{}
+	for _, id := range ids {
+		lease, ok := m.lease(id)
+		if !ok {
+			m.t.Fatalf("%s is not of this node", id)
+		}
+		if !seen[lease.Shard] {
+			leases = append(leases, lease)
+		}
+		seen[lease.Shard] = true
+	}
+	return leases
+}
+
+// announced is the number of connections that a bulk recovery has announced and nobody has started.
+func (m *member) announced() int {
+	m.region.mu.Lock()
+	defer m.region.mu.Unlock()
+	return len(m.region.recovered)
+}
+
+// Open connections whose entities of a former lease end late do not wait for each other, and a claim that only waits for such
+// ones counts as done.
+func TestEntitiesThatEndLateDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	broker := newBroker(t)
+	a := startAlone(t)
+	ids := []string{"c", "d"}
+	for _, id := range ids {
+		a.want(201, with(t, messages.CreateConnection, id, broker.uri, "open"))
+	}
+	leases := a.leasesOf(ids...)
+	shards, numbers := map[persistence.ShardRef]bool{}, []int(nil)
+	for _, l := range leases {
+		shards[l.Shard], numbers = true, append(numbers, l.Shard.Number)
+	}
+	a.region.drop(shards, true)
+	eventually(t, 10*time.Second, "both are disconnected", func() error { return count(broker, 0) })
+	rows, err := a.gate.Open(t.Context(), numbers)
+	if err != nil || len(rows) != len(ids) {
+		t.Fatalf("%d open connections, %v", len(rows), err)
+	}
+	first, second := a.endsLate(rows[0].ID), a.endsLate(rows[1].ID)
+	defer first()
+	a.claimed(leases)
+	eventually(t, 10*time.Second, "all but those that wait are started", func() error {
+		if n := a.reviving.Load(); n > 0 || !a.region.serves(rows[0].ID) {
+			return fmt.Errorf("%d claims start connections", n)
+		}
+		return nil
+	})
+	second()
+	eventually(t, 10*time.Second, "the second is connected", func() error { return broker.wantThere(rows[1].ID) })
+}
+
+// Of a claim that is over nothing is left announced, whether its connections were being read or waited.
+func TestAClaimThatIsOverAnnouncesNothing(t *testing.T) {
+	t.Parallel()
+	broker := newBroker(t)
+	a := startAlone(t)
+	a.want(201, with(t, messages.CreateConnection, "c", broker.uri, "open"))
+	leases := a.leasesOf("c")
+	a.region.drop(map[persistence.ShardRef]bool{leases[0].Shard: true}, true)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	v := a.reviver
+	v.store = unreadable{a.gate, func() {
+		if n := a.announced(); n != 1 {
+			t.Errorf("%d connections are announced while they are read", n)
+		}
+		cancel()
+	}}
+	if left := v.revive(ctx, leases); len(left) > 0 || a.announced() > 0 {
+		t.Errorf("it could not be read: %d are left, %d announced", len(left), a.announced())
+	}
+
+	defer a.endsLate("c")()
+	left := a.reviver.revive(t.Context(), leases)
+	if len(left) != 1 || a.announced() != 1 {
+		t.Fatalf("it waits: %d are left, %d announced", len(left), a.announced())
+	}
+	a.reviver.follow(ctx, left)
+	if n := a.announced(); n > 0 {
+		t.Errorf("it waited: %d are announced", n)
+	}
+}
+
+// unreadable is a store that recovers nothing; tried runs at each attempt.
+type unreadable struct {
+	persistence.Store
+	tried func()
+}
+
+func (u unreadable) Recover(context.Context, []string) iter.Seq2[persistence.Recovery, error] {
+	return func(yield func(persistence.Recovery, error) bool) {
+		u.tried()
+		yield(persistence.Recovery{}, persistence.ErrUnavailable)
+	}
+}
+
+// A command does not wait for an entity that still ends when the shard is another's: the new owner may answer.
+func TestCommandsDoNotWaitForTheEndOfWhatWasLost(t *testing.T) {
+	t.Parallel()
+	a := startAlone(t)
+	defer a.endsLate("c")()
+	deps := *a.region.deps
+	var lost atomic.Bool
+	a.region.mu.Lock()
+	a.region.lease = func(id string) (persistence.Lease, bool) {
+		if lost.Load() {
+			return persistence.Lease{}, false
+		}
+		return deps.Lease(id)
+	}
+	a.region.mu.Unlock()
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := a.region.ask(brief, on(t, messages.RetrieveConnection, "c")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the shard is this node's: %v", err)
+	}
+	lost.Store(true)
+	within, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := a.region.ask(within, on(t, messages.RetrieveConnection, "c")); !errors.Is(err, messages.ErrNoLease) {
+		t.Errorf("when the shard is another's: %v", err)
+	}
 }

@@ -87,8 +87,8 @@ func (p *pace) wait(ctx context.Context, n int, late func() bool) bool {
 	return false
 }
 
-// revive does it for one claim; it ends when all are started, when ctx ends, or when nothing of the claim is owned any more.
-func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
+// revive does it for one claim; it ends when all are started, but for those that it returns for follow, or when ctx ends.
+func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) (left []unstarted) {
 	var numbers []int
 	connections := map[int]persistence.Epoch{} // shards of entities
 	indexes := map[int][]int{}                 // shard number of connections → which of their clients were claimed
@@ -106,14 +106,14 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 	}
 	v.written.begin(connections)
 	if !v.insist(ctx, "the interest of the open connections could not be read", v.learn) {
-		return
+		return nil
 	}
 	var rows []persistence.IndexRow
 	if !v.insist(ctx, "the open connections could not be listed", func(ctx context.Context) (err error) {
 		rows, err = v.store.Open(ctx, numbers)
 		return err
 	}) {
-		return
+		return nil
 	}
 	open := make([]persistence.IndexRow, 0, len(rows)) // one for each client; ID is its identity
 	for _, row := range rows {
@@ -128,14 +128,13 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 	}
 	v.region.serve(epochs)
 	if len(open) == 0 {
-		return
+		return nil
 	}
 	began := time.Now()
-	var left []unstarted
 	for start, told := 0, 0; start < len(open); {
 		batch := open[start:min(start+v.rate.portion(), len(open))]
 		if !v.pace.wait(ctx, len(batch), v.late) || !v.startBatch(ctx, batch, &left) {
-			return
+			return left
 		}
 		start += len(batch)
 		if start-told >= 10*v.rate.Entities {
@@ -143,19 +142,29 @@ func (v *reviver) revive(ctx context.Context, leases []persistence.Lease) {
 			v.log.Info("started open connections", "started", start, "of", len(open))
 		}
 	}
-	for _, u := range left {
-		for wait := u.wait; wait != nil; wait = v.start(u.id, u.read) {
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}
-	v.log.Info("all open connections are started", "clients", len(open), "took", time.Since(began).Round(time.Millisecond).String())
+	v.log.Info("all open connections are started", "clients", len(open), "waiting", len(left), "took", time.Since(began).Round(time.Millisecond).String())
+	return left
 }
 
-// unstarted is a connection whose entity of a former lease still ends.
+// follow starts each of those that were left as soon as its wait is over; it ends with the last of them, or when ctx ends.
+func (v *reviver) follow(ctx context.Context, left []unstarted) {
+	var work sync.WaitGroup
+	for _, u := range left {
+		work.Go(func() {
+			for wait := u.wait; wait != nil; wait = v.start(u.id, u.read) {
+				select {
+				case <-wait:
+				case <-ctx.Done():
+					v.region.forget(map[string]*bulkRead{u.id: u.read})
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
+// unstarted is a connection that has to wait: its entity of a former lease still ends.
 type unstarted struct {
 	id   string
 	read *bulkRead
@@ -197,6 +206,7 @@ func (v *reviver) startBatch(ctx context.Context, rows []persistence.IndexRow, l
 		return nil
 	})
 	if !ok {
+		v.region.forget(reads)
 		return false
 	}
 	v.region.offer(reads, batch)

@@ -309,7 +309,7 @@ const (
 
 // watch reads members and shards, buries who is silent or dead, hands over and claims.
 func (m *Membership) watch(ctx context.Context, id persistence.MemberID) error {
-	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, since: m.now(), strange: map[persistence.ShardRef]stranger{}, released: map[persistence.ShardRef]persistence.Epoch{}}
+	w := watcher{Membership: m, id: id, observer: Observer{TTL: m.opts.TTL}, since: m.now(), strange: map[persistence.ShardRef]stranger{}, released: map[persistence.ShardRef]*handover{}}
 	defer w.handovers.Wait()
 	changes := m.opts.Leases.Changes(ctx)
 	timer := time.NewTimer(watchEvery)

@@ -497,6 +497,57 @@ func TestWhatStillRunsKeepsItsShard(t *testing.T) {
 	c.eventually(10*time.Second, "two members share", func() bool { return a.holds() == numShards/2 && b.holds() == numShards/2 })
 }
 
+// TestAHandoverEndsWhenItsShardIsMovedByHand: a shard that comes back under a newer epoch while its handover still waits for what
+// runs is neither stopped by that nor released.
+func TestAHandoverEndsWhenItsShardIsMovedByHand(t *testing.T) {
+	c := newCluster(t)
+	a := c.join("a")
+	c.eventually(10*time.Second, "one member holds everything", func() bool { return a.holds() == numShards })
+	stuck := make(chan struct{})
+	a.stuck.Store(&stuck)
+	b := c.join("b")
+	owned := func() map[int]bool {
+		numbers := map[int]bool{}
+		for _, number := range a.Table().Owned(kind) {
+			numbers[number] = true
+		}
+		return numbers
+	}
+	c.eventually(10*time.Second, "half of the shards wait to be handed over", func() bool { return len(owned()) == numShards/2 })
+	moved := 0
+	for here := owned(); here[moved]; {
+		moved++
+	}
+	b.Stop() // all are wished here again
+	conn, err := pgx.Connect(t.Context(), c.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	var epoch persistence.Epoch
+	if err := conn.QueryRow(t.Context(), `update shards set epoch = epoch + 1 where shard = $1 returning epoch`, moved).Scan(&epoch); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually(10*time.Second, "the moved shard is taken up under its new epoch", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.claimed[moved] == epoch
+	})
+	close(stuck)
+	c.eventually(10*time.Second, "the others are released and claimed again", func() bool { return len(owned()) == numShards })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if got := a.claimed[moved]; got != epoch {
+		t.Errorf("the moved shard is held under epoch %d, want %d: it was released once more", got, epoch)
+	}
+	if dropped := len(a.events); dropped != numShards/2-1 {
+		t.Errorf("%d shards were dropped, want the other %d: %v", dropped, numShards/2-1, a.events)
+	}
+	if moving := a.Table().state.Load().moving; len(moving) > 0 {
+		t.Errorf("still on their way: %v", moving)
+	}
+}
+
 func TestStolenShardsAreDropped(t *testing.T) {
 	c := newCluster(t)
 	a := c.join("a")

@@ -23,12 +23,19 @@ type watcher struct {
 	handovers sync.WaitGroup
 
 	mu sync.Mutex
-	// released are shards that this incarnation gave back, or is about to, under which epoch: they are not taken up again
-	// before a newer one is seen (rule 7).
-	released map[persistence.ShardRef]persistence.Epoch
+	// released are shards that this incarnation gave back, or is about to: they are not taken up again before a newer epoch
+	// is seen (rule 7) and the handover has ended.
+	released map[persistence.ShardRef]*handover
 	// stopped are those of which nothing runs any more, to be released together by the handover that is releasing.
-	stopped   []persistence.ShardRef
+	stopped   []*handover
 	releasing bool
+}
+
+// handover is the way of a shard from this incarnation to another.
+type handover struct {
+	lease    persistence.Lease
+	outdated bool // a newer epoch was seen: there is nothing to release any more, and a new lease must not be
+	ended    bool
 }
 
 // stranger is an ownership that this node did not expect, and since when it sees it.
@@ -162,18 +169,26 @@ func (w *watcher) consider(ctx context.Context, l persistence.Lease, to persiste
 // handOver is rule 7: stop, release; the claim is the other's.
 func (w *watcher) handOver(ctx context.Context, l persistence.Lease) {
 	refs := []persistence.ShardRef{l.Shard}
+	h := &handover{lease: l}
 	w.mu.Lock()
-	w.released[l.Shard] = l.Epoch
+	w.released[l.Shard] = h
 	w.mu.Unlock()
 	w.table.move(l.Shard)
 	w.handovers.Go(func() {
-		for !w.opts.Dropped(refs, true) { // what still runs keeps its shard
+		for !w.opts.Dropped(refs, true) { // what still runs keeps its shard, unless that was moved by hand
 			if ctx.Err() != nil {
+				return
+			}
+			w.mu.Lock()
+			outdated := h.outdated
+			w.mu.Unlock()
+			if outdated {
+				w.end(h)
 				return
 			}
 		}
 		w.mu.Lock()
-		w.stopped = append(w.stopped, l.Shard)
+		w.stopped = append(w.stopped, h)
 		first := !w.releasing
 		w.releasing = true
 		w.mu.Unlock()
@@ -183,24 +198,43 @@ func (w *watcher) handOver(ctx context.Context, l persistence.Lease) {
 	})
 }
 
+// end says that handovers are over.
+func (w *watcher) end(handovers ...*handover) {
+	for _, h := range handovers {
+		w.table.moved(h.lease.Shard) // before it can be taken up, and handed over, again
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range handovers {
+		h.ended = true
+	}
+}
+
 // release gives back what has stopped, and what stops meanwhile: appends wait for each release, so that one by one the shards of a
 // node that leaves would hold them, and each other, up.
 func (w *watcher) release(ctx context.Context) {
 	const firstPause = 20 * time.Millisecond
 	for pause := firstPause; ; {
 		w.mu.Lock()
-		refs := w.stopped
+		stopped := w.stopped
 		w.stopped = nil
-		w.releasing = len(refs) > 0
+		w.releasing = len(stopped) > 0
+		var refs []persistence.ShardRef
+		for _, h := range stopped {
+			if !h.outdated {
+				refs = append(refs, h.lease.Shard)
+			}
+		}
 		w.mu.Unlock()
-		if len(refs) == 0 {
+		if len(stopped) == 0 {
 			return
 		}
-		err := w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
+		var err error
+		if len(refs) > 0 {
+			err = w.ask(ctx, func(ctx context.Context) error { return w.opts.Leases.Release(ctx, w.id, refs) })
+		}
 		if err == nil {
-			for _, ref := range refs {
-				w.table.moved(ref)
-			}
+			w.end(stopped...)
 			pause = firstPause
 			continue
 		}
@@ -209,7 +243,7 @@ func (w *watcher) release(ctx context.Context) {
 		}
 		w.log.Warn("shards could not be released", "shards", len(refs), "error", err, "retry_after", pause.String())
 		w.mu.Lock()
-		w.stopped = append(refs, w.stopped...)
+		w.stopped = append(stopped, w.stopped...)
 		w.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -220,14 +254,19 @@ func (w *watcher) release(ctx context.Context) {
 	}
 }
 
-// isReleased reports whether this incarnation gave l back and nothing newer is seen.
+// isReleased reports whether this incarnation gave l back and nothing newer is seen, or has not finished to do so: what stops the
+// entities of the old lease would stop those of a new one, too.
 func (w *watcher) isReleased(l persistence.Lease) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	epoch, ok := w.released[l.Shard]
-	if ok && l.Epoch > epoch {
+	h := w.released[l.Shard]
+	if h == nil {
+		return false
+	}
+	h.outdated = h.outdated || l.Epoch > h.lease.Epoch
+	if h.outdated && h.ended {
 		delete(w.released, l.Shard)
 		return false
 	}
-	return ok
+	return true
 }

@@ -1,6 +1,7 @@
 package signals
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -30,9 +31,9 @@ type intake struct {
 }
 
 // Consume implements client.Sink. It returns when the message is on its way to all its receivers or held for them; in is
-// settled then or later, exactly once. It waits when a receiver has no room (O17), at most the hold time, and not beyond
-// Disconnected or Detach. A message whose fate is open when the endpoint or the node leaves, or whose node's lease has run out,
-// is never settled: its broker delivers it again.
+// settled then or later, exactly once. It waits when a receiver has no room (O17), at most the hold time, or a mapper is
+// busy, and not beyond Disconnected or Detach. A message whose fate is open when the endpoint or the node leaves, or whose
+// node's lease has run out, is never settled: its broker delivers it again.
 func (e *Endpoint) Consume(in *client.Inbound) {
 	stop := e.stopped() // before detached: Detach sets detached, then closes stop
 	if e.detached.Load() || !e.hub.cluster.Holds() {
@@ -91,8 +92,11 @@ func (i *intake) process() {
 	i.wire.note(i.scope, monitor.Consumed, true, "")
 	subjects, subjectErr := i.source.resolveSubjects(&i.values)
 	i.values.Subjects = subjects
-	ctx := mapping.Context{ConnectionID: i.endpoint.id, Subjects: subjects, Now: i.now}
+	ctx := mapping.Context{ConnectionID: i.endpoint.id, Subjects: subjects, Now: i.now, Done: i.stop}
 	results := i.endpoint.mapInbound(i.source.payload, ctx, &i.external)
+	if i.untried(results) {
+		return
+	}
 	for k := range results {
 		switch r := &results[k]; {
 		case r.Err != nil:
@@ -109,6 +113,24 @@ func (i *intake) process() {
 			}
 		}
 	}
+}
+
+// untried reports whether a mapper did not look at the message. Then nothing that the others made of it is routed: the broker
+// delivers it again. A message that is delivered at most once has failed.
+func (i *intake) untried(results []mapping.Inbound) bool {
+	for k := range results {
+		switch r := &results[k]; {
+		case errors.Is(r.Untried, mapping.ErrAbandoned):
+			i.collector.expect()
+			i.collector.abandon()
+			return true
+		case errors.Is(r.Untried, mapping.ErrBusy) && !i.in.AtMostOnce:
+			i.wire.note(i.scope, monitor.Mapped, false, r.Err.Error())
+			i.collector.fail(client.RejectRedeliver)
+			return true
+		}
+	}
+	return false
 }
 
 // mapped turns one envelope into a signal and routes it (contract runtime.md I-6).

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -20,7 +21,8 @@ type script struct {
 // newJavaScript refuses scripts that are too large or are none, also for definitions that nobody uses (rule V30b of
 // contract connection-model.md 14.2).
 func newJavaScript(o options, r resources) (Mapper, error) {
-	settings := javascript.Options{ByteBuffer: o.flag("loadBytebufferJS", false), Long: o.flag("loadLongJS", false), Runtimes: r.members}
+	settings := javascript.Options{ByteBuffer: o.flag("loadBytebufferJS", false), Long: o.flag("loadLongJS", false), Runtimes: r.members,
+		MaxInbound: r.limits.MaxInbound, MaxOutbound: r.limits.MaxOutbound}
 	for name, source := range map[string]*string{"incomingScript": &settings.Incoming, "outgoingScript": &settings.Outgoing} {
 		*source, _ = o.text(name)
 		if utf8.RuneCountInString(*source) > r.limits.MaxScriptCharacters {
@@ -39,10 +41,10 @@ func (s *script) Inbound(ctx Context, m *External) ([]*protocol.Envelope, error)
 		return s.ditto.Inbound(ctx, m)
 	}
 	contentType, hasContentType := m.Headers[messages.HeaderContentType]
-	texts, err := s.engine.Inbound(&javascript.Message{Headers: m.Headers, ContentType: contentType, HasContentType: hasContentType,
+	texts, err := s.engine.Inbound(ctx.Done, &javascript.Message{Headers: m.Headers, ContentType: contentType, HasContentType: hasContentType,
 		Text: m.Text, HasText: m.HasText, Bytes: m.Bytes, HasBytes: m.HasBytes})
 	if err != nil {
-		return nil, err
+		return nil, scriptError(err, contentType)
 	}
 	envelopes := make([]*protocol.Envelope, 0, len(texts))
 	for _, text := range texts {
@@ -55,16 +57,25 @@ func (s *script) Inbound(ctx Context, m *External) ([]*protocol.Envelope, error)
 	return envelopes, nil
 }
 
-func (s *script) Outbound(_ Context, e *protocol.Envelope) ([]*External, error) {
+// scriptError: too many results are the same error, whoever counts them.
+func scriptError(err error, contentType string) error {
+	var many *javascript.TooManyError
+	if errors.As(err, &many) {
+		return tooMany(contentType, many.Count, many.Limit)
+	}
+	return err
+}
+
+func (s *script) Outbound(ctx Context, e *protocol.Envelope) ([]*External, error) {
 	if !s.outgoing {
 		h := e.Headers.Clone()
 		protocol.FilterOutbound(h)
 		h[messages.HeaderContentType] = messages.ContentTypeDittoProtocol
 		return []*External{{Headers: h, Text: envelopeText(e), HasText: true}}, nil
 	}
-	results, err := s.engine.Outbound(envelopeText(e))
+	results, err := s.engine.Outbound(ctx.Done, envelopeText(e))
 	if err != nil {
-		return nil, err
+		return nil, scriptError(err, e.Headers[messages.HeaderContentType])
 	}
 	out := make([]*External, len(results))
 	for i, r := range results {

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hawser/messages"
+	"hawser/messages/protocol"
 )
 
 // javaScript is the Set of a connection whose mapper m has these options.
@@ -165,5 +167,40 @@ func TestJavaScriptPool(t *testing.T) {
 				t.Errorf("%d members, want %d", ones, tt.want)
 			}
 		})
+	}
+}
+
+// busy is a mapper that did not look at its message.
+type busy struct{ err error }
+
+func (b busy) Inbound(Context, *External) ([]*protocol.Envelope, error) {
+	return nil, fmt.Errorf("not now: %w", b.err)
+}
+
+func (b busy) Outbound(Context, *protocol.Envelope) ([]*External, error) {
+	return nil, fmt.Errorf("not now: %w", b.err)
+}
+
+// Callers can tell a mapper that did not look at the message from one that could not map it.
+func TestUntried(t *testing.T) {
+	for _, tt := range []struct{ err, want error }{{ErrBusy, ErrBusy}, {ErrAbandoned, ErrAbandoned}, {fmt.Errorf("a bad message"), nil}} {
+		s := &Set{limits: DefaultLimits, mappers: map[string]*definition{"m": {mapper: busy{tt.err}}}}
+		in := inbound(s, text(""))
+		out := outbound(t, s, envelope(t, liveMessage))
+		if in.Untried != tt.want || out.Untried != tt.want || errorCode(in.Err) != CodeMappingFailed || errorCode(out.Err) != CodeMappingFailed {
+			t.Errorf("%v: got %+v and %+v", tt.err, in, out)
+		}
+	}
+}
+
+func TestJavaScriptNesting(t *testing.T) {
+	options, err := json.Marshal(map[string]string{"outgoingScript": strings.Repeat("{a:", 16_000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Check(&messages.Connection{ID: "c", MappingDefinitions: map[string]messages.MappingDefinition{"m": {Engine: "JavaScript", Options: options}}}, DefaultLimits)
+	var invalid *messages.Error
+	if !errors.As(err, &invalid) || invalid.Code != CodeConfigurationInvalid || invalid.Status != 400 || !strings.Contains(invalid.Message, "outgoingScript") {
+		t.Errorf("got %v", err)
 	}
 }

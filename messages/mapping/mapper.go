@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"encoding/binary"
+	"errors"
 	"mime"
 	"strings"
 	"time"
@@ -30,6 +31,25 @@ type Context struct {
 	Subjects []string
 	// Now is the time of the message: time:now.
 	Now time.Time
+	// Done ends the wait for a mapper that is busy; nil: nothing but time does.
+	Done <-chan struct{}
+}
+
+// Errors of mappers that did not look at the message, because all that they may do at a time was being done: another try
+// may work.
+var (
+	ErrBusy      = javascript.ErrBusy      // the mapper stayed busy
+	ErrAbandoned = javascript.ErrAbandoned // Context.Done was closed
+)
+
+// untried returns the ErrBusy or ErrAbandoned in err, nil when it is neither.
+func untried(err error) error {
+	for _, e := range []error{ErrBusy, ErrAbandoned} {
+		if errors.Is(err, e) {
+			return e
+		}
+	}
+	return nil
 }
 
 // Mapper is one payload mapper of one connection. Implementations are safe for concurrent use.

@@ -127,6 +127,8 @@ type Inbound struct {
 	Kinds     []protocol.Kind // of Envelopes, same order
 	Dropped   bool
 	Err       *messages.Error
+	// Untried is ErrBusy or ErrAbandoned when Err says that the mapper did not look at the message.
+	Untried error
 	// Partial is what could be read of the envelope that failed, nil if nothing could.
 	Partial *protocol.Envelope
 	// Took is how long the mapper took, Accepting, after that, making its envelopes ready; 0: that was not begun.
@@ -179,6 +181,7 @@ func (s *Set) inbound(result *Inbound, ctx Context, m *External) {
 		if errors.As(err, &u) {
 			result.Partial = u.partial
 		}
+		result.Untried = untried(err)
 		fail(err)
 		return
 	case len(envelopes) == 0:
@@ -297,6 +300,7 @@ type Outbound struct {
 	Messages []*External
 	Dropped  bool
 	Err      *messages.Error
+	Untried  error         // as for Inbound
 	Took     time.Duration // by the mapper
 }
 
@@ -334,7 +338,7 @@ func (s *Set) outbound(result *Outbound, ctx Context, e *protocol.Envelope) {
 	mapped, err := d.mapper.Outbound(ctx, e)
 	switch {
 	case err != nil:
-		result.Err = asError(err, contentType)
+		result.Err, result.Untried = asError(err, contentType), untried(err)
 	case len(mapped) == 0:
 		result.Dropped = true
 	case len(mapped) > s.limits.MaxOutbound:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,12 +15,13 @@ import (
 // maxBuffer is the largest buffer that a runtime keeps between calls, in bytes.
 const maxBuffer = 64 << 10
 
-func (m *member) inbound(in *Message) ([][]byte, error) {
+func (m *member) inbound(in *Message, limit int) ([][]byte, error) {
 	vm := m.vm
 	properties := make([]property, 0, len(in.Headers))
 	for name, value := range in.Headers {
 		properties = append(properties, property{key: name, value: vm.ToValue(value)})
 	}
+	slices.SortFunc(properties, func(a, b property) int { return strings.Compare(a.key, b.key) }) // scripts see the order
 	headers := m.object(object{properties: properties})
 	text, buffer, contentType := goja.Null(), goja.Null(), goja.Null()
 	if in.HasText {
@@ -54,8 +56,8 @@ func (m *member) inbound(in *Message) ([][]byte, error) {
 		return nil, m.failure(err)
 	}
 	var envelopes [][]byte
-	err = m.each(result, func(o *goja.Object) error {
-		text, ok := m.appendJSON(m.buffer[:0], o, "", 0)
+	err = m.each(result, limit, func(o *goja.Object) error {
+		text, ok := encoder{m: m, verbatim: true}.value(m.buffer[:0], o, "", 0)
 		if !ok {
 			return errors.New("the script returned an object that has no JSON")
 		}
@@ -68,7 +70,7 @@ func (m *member) inbound(in *Message) ([][]byte, error) {
 	return envelopes, err
 }
 
-func (m *member) outbound(envelope string) ([]*Message, error) {
+func (m *member) outbound(envelope string, limit int) ([]*Message, error) {
 	wrapper, err := m.function(&m.fromWrapper)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func (m *member) outbound(envelope string) ([]*Message, error) {
 		return nil, m.failure(err)
 	}
 	var messages []*Message
-	err = m.each(result, func(o *goja.Object) error {
+	err = m.each(result, limit, func(o *goja.Object) error {
 		message, err := m.external(o)
 		messages = append(messages, message)
 		return err
@@ -86,8 +88,8 @@ func (m *member) outbound(envelope string) ([]*Message, error) {
 	return messages, err
 }
 
-// each calls f with what a script returned: one object or those of an array. Null is nothing.
-func (m *member) each(result goja.Value, f func(*goja.Object) error) error {
+// each calls f with what a script returned: one object or those of an array, which are at most limit. Null is nothing.
+func (m *member) each(result goja.Value, limit int, f func(*goja.Object) error) error {
 	if goja.IsNull(result) {
 		return nil
 	}
@@ -99,7 +101,11 @@ func (m *member) each(result goja.Value, f func(*goja.Object) error) error {
 		return f(o)
 	}
 	length := o.Get("length").ToInteger()
+	if length > int64(limit) {
+		return &TooManyError{Count: int(length), Limit: limit}
+	}
 	for i := range length {
+		m.checkTime()
 		value := o.Get(strconv.FormatInt(i, 10))
 		element, ok := plain(value)
 		if !ok || element.ClassName() == "Array" {
@@ -130,7 +136,10 @@ func kind(v goja.Value) string {
 		if v.ClassName() == "Array" {
 			return "an array"
 		}
-		return "a function"
+		if _, callable := goja.AssertFunction(v); callable {
+			return "a function"
+		}
+		return "an object"
 	case *goja.Symbol:
 		return "a symbol"
 	}
@@ -161,7 +170,7 @@ func (m *member) external(o *goja.Object) (*Message, error) {
 			case nil:
 				continue
 			case *goja.Object:
-				text, ok := m.appendJSON(nil, v, name, 0)
+				text, ok := encoder{m: m}.value(nil, v, name, 0)
 				if !ok {
 					continue
 				}

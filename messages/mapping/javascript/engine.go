@@ -19,6 +19,8 @@ type Options struct {
 	ByteBuffer, Long bool
 	// Runtimes bounds how many messages are mapped at a time, each with global state of its own; at least 1.
 	Runtimes int
+	// MaxInbound and MaxOutbound bound the arrays that scripts return; zero is not "no limit".
+	MaxInbound, MaxOutbound int
 }
 
 // Limits bound what a script may do.
@@ -51,6 +53,8 @@ type Engine struct {
 	wait               time.Duration // longestWait
 	idle               chan *member  // runtimes that nobody uses
 	unmade             chan struct{} // one for each runtime that may still be made
+
+	maxInbound, maxOutbound int
 }
 
 // The names of scripts in error messages are those of the options.
@@ -59,8 +63,8 @@ const (
 	outgoingScript = "outgoingScript"
 )
 
-// longestWait bounds the wait for a free runtime. To wait is how scripts that are slower than their messages come hold up the
-// sources; those would lose messages if it were no longer than a call may take.
+// longestWait bounds the wait for a free runtime. To wait is how scripts that are slower than their messages hold up the
+// sources.
 const longestWait = time.Minute
 
 // limitMatches: the package of regular expressions knows only this way to bound a match, and it must be set before the
@@ -70,7 +74,8 @@ var limitMatches sync.Once
 // New compiles the scripts. The error says where one is no JavaScript.
 func New(o Options, limits Limits) (*Engine, error) {
 	limitMatches.Do(func() { regexp2.DefaultMatchTimeout = limits.Time })
-	e := &Engine{limits: limits, wait: longestWait, idle: make(chan *member, o.Runtimes), unmade: make(chan struct{}, o.Runtimes)}
+	e := &Engine{limits: limits, wait: longestWait, idle: make(chan *member, o.Runtimes), unmade: make(chan struct{}, o.Runtimes),
+		maxInbound: o.MaxInbound, maxOutbound: o.MaxOutbound}
 	for range o.Runtimes {
 		e.unmade <- struct{}{}
 	}
@@ -78,6 +83,9 @@ func New(o Options, limits Limits) (*Engine, error) {
 	for _, script := range []struct{ name, source string }{{incomingScript, o.Incoming}, {outgoingScript, o.Outgoing}} {
 		if script.source == "" {
 			continue
+		}
+		if err := checkNesting(script.source); err != nil {
+			return nil, fmt.Errorf("its option %s is no valid script: %w", script.name, err)
 		}
 		program, err := goja.Compile(script.name, script.source, false)
 		if err != nil {
@@ -123,11 +131,23 @@ func libraries(o Options) []*goja.Program {
 	return programs
 }
 
-// errBusy: all runtimes were in use for longestWait.
-var errBusy = errors.New("no script runtime became free in time")
+// Errors of calls that were not made: nothing is known about the message, and another try may work.
+var (
+	// ErrBusy: all runtimes were in use for a minute.
+	ErrBusy = errors.New("no script runtime became free in time")
+	// ErrAbandoned: done was closed while all runtimes were in use.
+	ErrAbandoned = errors.New("the wait for a script runtime was ended")
+)
 
-// acquire takes a runtime that is free or may be made (then made is false).
-func (e *Engine) acquire() (*member, error) {
+// TooManyError says that a script returned an array that is too long. Nothing of it was mapped.
+type TooManyError struct{ Count, Limit int }
+
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("the script returned %d messages, more than the allowed %d", e.Count, e.Limit)
+}
+
+// acquire takes a runtime that is free, or none when one may be made. It waits no longer than until done is closed.
+func (e *Engine) acquire(done <-chan struct{}) (*member, error) {
 	select {
 	case m := <-e.idle:
 		return m, nil
@@ -145,14 +165,16 @@ func (e *Engine) acquire() (*member, error) {
 		return m, nil
 	case <-e.unmade:
 		return nil, nil
+	case <-done:
+		return nil, ErrAbandoned
 	case <-timer.C:
-		return nil, errBusy
+		return nil, ErrBusy
 	}
 }
 
 // with calls f with a runtime that nobody else uses meanwhile.
-func (e *Engine) with(f func(m *member) error) error {
-	m, err := e.acquire()
+func (e *Engine) with(done <-chan struct{}, f func(m *member) error) error {
+	m, err := e.acquire(done)
 	if err != nil {
 		return err
 	}
@@ -171,10 +193,11 @@ func (e *Engine) with(f func(m *member) error) error {
 	return err
 }
 
-// Inbound maps a broker message to the JSON texts of envelopes; none: the message is dropped.
-func (e *Engine) Inbound(in *Message) (envelopes [][]byte, err error) {
-	err = e.with(func(m *member) error {
-		envelopes, err = m.inbound(in)
+// Inbound maps a broker message to the JSON texts of envelopes; none: the message is dropped. It waits for a free runtime
+// until done is closed; nil: never. The errors ErrBusy and ErrAbandoned mean that no script was called.
+func (e *Engine) Inbound(done <-chan struct{}, in *Message) (envelopes [][]byte, err error) {
+	err = e.with(done, func(m *member) error {
+		envelopes, err = m.inbound(in, e.maxInbound)
 		return err
 	})
 	if err != nil {
@@ -183,10 +206,10 @@ func (e *Engine) Inbound(in *Message) (envelopes [][]byte, err error) {
 	return envelopes, nil
 }
 
-// Outbound maps an envelope, a JSON text, to broker messages; none: it is dropped.
-func (e *Engine) Outbound(envelope string) (messages []*Message, err error) {
-	err = e.with(func(m *member) error {
-		messages, err = m.outbound(envelope)
+// Outbound maps an envelope, a JSON text, to broker messages; none: it is dropped. It waits as Inbound does.
+func (e *Engine) Outbound(done <-chan struct{}, envelope string) (messages []*Message, err error) {
+	err = e.with(done, func(m *member) error {
+		messages, err = m.outbound(envelope, e.maxOutbound)
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package javascript
 
 import (
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -18,6 +19,7 @@ var limits = Limits{Time: 500 * time.Millisecond, StackDepth: 25}
 func engine(t testing.TB, o Options) *Engine {
 	t.Helper()
 	o.Runtimes = max(1, o.Runtimes)
+	o.MaxInbound, o.MaxOutbound = 10, 10
 	e, err := New(o, limits)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +46,7 @@ func inText(s string) *Message {
 // one is the text of the only envelope.
 func one(t *testing.T, e *Engine, m *Message) string {
 	t.Helper()
-	out, err := e.Inbound(m)
+	out, err := e.Inbound(nil, m)
 	if err != nil || len(out) != 1 {
 		t.Fatalf("got %q, %v", out, err)
 	}
@@ -120,7 +122,7 @@ func TestInboundResults(t *testing.T) {
 		{"return {a: 5n}", nil, "BigInt"},
 	} {
 		t.Run(tt.body, func(t *testing.T) {
-			out, err := mapTo(t, tt.body).Inbound(inText(""))
+			out, err := mapTo(t, tt.body).Inbound(nil, inText(""))
 			var got []string
 			for _, text := range out {
 				got = append(got, string(text))
@@ -179,9 +181,9 @@ func TestOverrides(t *testing.T) {
 			}
 		})
 	}
-	_, err := engine(t, Options{Incoming: "1"}).Inbound(inText(""))
+	_, err := engine(t, Options{Incoming: "1"}).Inbound(nil, inText(""))
 	refused(t, err, "does not define mapToDittoProtocolMsg")
-	_, err = engine(t, Options{Incoming: "mapToDittoProtocolMsg = 5"}).Inbound(inText(""))
+	_, err = engine(t, Options{Incoming: "mapToDittoProtocolMsg = 5"}).Inbound(nil, inText(""))
 	refused(t, err, "mapToDittoProtocolMsg is no function")
 }
 
@@ -200,14 +202,14 @@ func TestOutboundArguments(t *testing.T) {
 			`["_","c","connections","none","announcements","opened","/",{},"undefined","undefined","undefined"]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := e.Outbound(tt.envelope)
+			out, err := e.Outbound(nil, tt.envelope)
 			if err != nil || len(out) != 1 || out[0].Text != tt.want {
 				t.Errorf("%v\ngot  %+v\nwant %s", err, out, tt.want)
 			}
 		})
 	}
 	whole := engine(t, Options{Outgoing: "function mapFromDittoProtocolMsgWrapper(e) { return {textPayload: JSON.stringify(e)} }"})
-	if out, err := whole.Outbound(`{"topic":"a/b/things/live/messages/a/b","headers":{},"path":"/"}`); err != nil || !strings.Contains(out[0].Text, "messages/a/b") {
+	if out, err := whole.Outbound(nil, `{"topic":"a/b/things/live/messages/a/b","headers":{},"path":"/"}`); err != nil || !strings.Contains(out[0].Text, "messages/a/b") {
 		t.Errorf("got %v, %v", out, err)
 	}
 }
@@ -231,6 +233,9 @@ func TestOutboundResults(t *testing.T) {
 		{"return Ditto.buildExternalMsg(dittoHeaders, 't')", []*Message{{Headers: map[string]string{"correlation-id": "c", "response-required": "false", "requested-acks": `["x"]`}, Text: "t", HasText: true}}, ""},
 		{"return {textPayload: 't', contentType: null}", nil, "contentType is null"},
 		{"return {textPayload: 't', contentType: 5}", nil, "contentType is a number"},
+		{"return {textPayload: 't', contentType: {}}", nil, "contentType is an object"},
+		{"return {textPayload: 't', contentType: () => 1}", nil, "contentType is a function"},
+		{"return {textPayload: 't', contentType: []}", nil, "contentType is an array"},
 		{"return {}", nil, "neither bytePayload nor textPayload"},
 		{"return {textPayload: 5}", nil, "neither bytePayload nor textPayload"},
 		{"return {textPayload: null, bytePayload: 'x'}", nil, "neither bytePayload nor textPayload"},
@@ -239,7 +244,7 @@ func TestOutboundResults(t *testing.T) {
 		{"return ['x']", nil, "element 0 is a string"},
 	} {
 		t.Run(tt.body, func(t *testing.T) {
-			out, err := mapFrom(t, tt.body).Outbound(`{"topic":"a/b/things/twin/events/created","headers":{"correlation-id":"c","response-required":false,"requested-acks":["x"]},"path":"/"}`)
+			out, err := mapFrom(t, tt.body).Outbound(nil, `{"topic":"a/b/things/twin/events/created","headers":{"correlation-id":"c","response-required":false,"requested-acks":["x"]},"path":"/"}`)
 			if tt.mention != "" {
 				refused(t, err, tt.mention)
 				return
@@ -248,6 +253,45 @@ func TestOutboundResults(t *testing.T) {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// An array that is too long is refused before anything is made of it.
+func TestTooManyResults(t *testing.T) {
+	for _, body := range []string{"return Array(1e5).fill({textPayload: ''})", "const a = []; a.length = 4294967295; return a",
+		"return Array(11).fill({get textPayload() { throw new Error('it was looked at') }, toJSON() { throw new Error('it was looked at') }})"} {
+		_, in := mapTo(t, body).Inbound(nil, inText(""))
+		_, out := mapFrom(t, body).Outbound(nil, `{"topic":"a/b/things/twin/events/created","headers":{},"path":"/"}`)
+		for _, err := range []error{in, out} {
+			var many *TooManyError
+			if !errors.As(err, &many) || many.Count < 11 || many.Limit != 10 {
+				t.Errorf("%s: got %v", body, err)
+			}
+		}
+	}
+	script := `function mapFromDittoProtocolMsg() {
+		const headers = {};
+		for (let i = 0; i < 100; i++) headers['h' + i] = i;
+		return Array(2e5).fill({textPayload: '', headers});
+	}`
+	e, err := New(Options{Outgoing: script, Runtimes: 1, MaxOutbound: 1e9}, limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Outbound(nil, `{"topic":"a/b/things/twin/events/created","headers":{},"path":"/"}`)
+	refused(t, err, "time of a script is over")
+}
+
+func TestHeadersAreSorted(t *testing.T) {
+	headers := map[string]string{}
+	for c := 'a'; c <= 'p'; c++ {
+		headers[string(c)] = ""
+	}
+	e := mapTo(t, "let all = ''; for (const name in headers) all += name; return {all}")
+	for range 5 {
+		if got := one(t, e, &Message{Headers: headers}); got != `{"all":"abcdefghijklmnop"}` {
+			t.Errorf("got %s", got)
+		}
 	}
 }
 
@@ -273,7 +317,7 @@ func TestExceptions(t *testing.T) {
 		t.Run(tt.script, func(t *testing.T) {
 			e := engine(t, Options{Incoming: tt.script})
 			for range 2 { // and the runtime stays what it is
-				_, err := e.Inbound(inText("the secret payload"))
+				_, err := e.Inbound(nil, inText("the secret payload"))
 				refused(t, err, tt.mention...)
 				if strings.Contains(err.Error(), "secret") || len(err.Error()) > 2<<10 {
 					t.Errorf("got %.200q", err)
@@ -311,6 +355,8 @@ func TestLimits(t *testing.T) {
 		{"backtracking", "return {m: /(?=a)(a+)+$/.test('a'.repeat(60) + '!')}", "longer than 500ms"},
 		{"an object that contains itself", "const a = {}; a.a = a; return a", "contains itself"},
 		{"an object of endless size", "let a = {}; for (let i = 0; i < 60; i++) a = [a, a]; return {a}", "time of a script is over"},
+		{"an array of endless length", "let a = []; a.length = 5e7; return {a}", "time of a script is over"},
+		{"an array of endless length as text", "let a = []; a.length = 5e7; return {a: JSON.stringify(a).length}", "time of a script is over"},
 		{"deep nesting", "let a = []; for (let i = 0; i < 1000; i++) a = [a]; return {a}", "nested too deep"},
 		{"a text too long for eval", "eval(';'.repeat(1001))", "at most 1000 characters"},
 		{"a text too long for Function", "Function(';'.repeat(1001))", "at most 1000 characters"},
@@ -321,7 +367,7 @@ func TestLimits(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			e := mapTo(t, "globalThis.calls = (globalThis.calls || 0) + 1\nif (calls === 2) return {calls};\n"+tt.body)
 			began := time.Now()
-			_, err := e.Inbound(inText(""))
+			_, err := e.Inbound(nil, inText(""))
 			refused(t, err, tt.mention)
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("it took %v", took)
@@ -340,12 +386,12 @@ func TestLimits(t *testing.T) {
 func TestEvaluation(t *testing.T) {
 	e := engine(t, Options{Incoming: "for (;;);"})
 	for range 2 {
-		_, err := e.Inbound(inText(""))
+		_, err := e.Inbound(nil, inText(""))
 		refused(t, err, "longer than 500ms")
 	}
 	// Both scripts share the globals of a runtime: what one declares with let the other cannot declare again.
 	e = engine(t, Options{Incoming: "let n = 0; function mapToDittoProtocolMsg() { return {n: ++n} }", Outgoing: "let n = 0;"})
-	_, err := e.Inbound(inText(""))
+	_, err := e.Inbound(nil, inText(""))
 	refused(t, err, "SyntaxError", "already been declared")
 }
 
@@ -356,7 +402,7 @@ func TestState(t *testing.T) {
 		if got := one(t, e, inText("")); got != fmt.Sprintf(`{"n":%d}`, i) {
 			t.Errorf("call %d: %s", i, got)
 		}
-		if out, err := e.Outbound(`{"topic":"a/b/things/twin/events/created","headers":{},"path":"/"}`); err != nil || out[0].Text != fmt.Sprint(i+1) {
+		if out, err := e.Outbound(nil, `{"topic":"a/b/things/twin/events/created","headers":{},"path":"/"}`); err != nil || out[0].Text != fmt.Sprint(i+1) {
 			t.Errorf("call %d: %v, %v", i+1, out, err)
 		}
 	}
@@ -367,7 +413,7 @@ func TestRuntimes(t *testing.T) {
 	e := engine(t, Options{Runtimes: 2, Incoming: "let n = 0; function mapToDittoProtocolMsg() { return {n: ++n} }"})
 	var members []*member
 	for range 2 {
-		m, err := e.acquire()
+		m, err := e.acquire(nil)
 		if err != nil || m != nil {
 			t.Fatalf("got %v, %v: runtimes are made when they are needed", m, err)
 		}
@@ -378,13 +424,27 @@ func TestRuntimes(t *testing.T) {
 	}
 	began := time.Now()
 	e.wait = 50 * time.Millisecond
-	if _, err := e.Inbound(inText("")); err != errBusy || time.Since(began) < e.wait {
+	if _, err := e.Inbound(nil, inText("")); err != ErrBusy || time.Since(began) < e.wait {
 		t.Errorf("got %v after %v", err, time.Since(began))
 	}
 	e.wait = longestWait
+	stop := make(chan struct{})
+	ended := make(chan error)
+	go func() {
+		_, err := e.Inbound(stop, inText(""))
+		ended <- err
+		_, err = e.Outbound(stop, "{}")
+		ended <- err
+	}()
+	close(stop)
+	for range 2 {
+		if err := <-ended; err != ErrAbandoned {
+			t.Errorf("who was told to stop waiting got %v", err)
+		}
+	}
 	done := make(chan string)
 	go func() {
-		out, err := e.Inbound(inText(""))
+		out, err := e.Inbound(nil, inText(""))
 		done <- fmt.Sprintf("%s %v", out, err)
 	}()
 	e.idle <- members[0]
@@ -406,7 +466,7 @@ func TestBrokenRuntime(t *testing.T) {
 	e := engine(t, Options{Incoming: "let n = 0; function mapToDittoProtocolMsg() { return {n: ++n} }"})
 	one(t, e, inText(""))
 	for range 3 {
-		if err := e.with(func(*member) error { panic("a fault of goja") }); err == nil || strings.Contains(err.Error(), "fault of goja") {
+		if err := e.with(nil, func(*member) error { panic("a fault of goja") }); err == nil || strings.Contains(err.Error(), "fault of goja") {
 			t.Errorf("got %v", err)
 		}
 		if got := one(t, e, inText("")); got != `{"n":1}` {
@@ -428,11 +488,11 @@ func TestConcurrentCalls(t *testing.T) {
 				if i%10 == 0 {
 					m.Text = "throw"
 				}
-				out, err := e.Inbound(m)
+				out, err := e.Inbound(nil, m)
 				if i%10 == 0 && (err == nil || !strings.Contains(err.Error(), id)) || i%10 != 0 && (err != nil || !strings.Contains(string(out[0]), `"id":"`+id+`"`)) {
 					t.Errorf("%s: %s, %v", id, out, err)
 				}
-				if out, err := e.Outbound(`{"topic":"a/` + id + `/things/twin/events/created","headers":{},"path":"/"}`); err != nil || out[0].Text != id {
+				if out, err := e.Outbound(nil, `{"topic":"a/`+id+`/things/twin/events/created","headers":{},"path":"/"}`); err != nil || out[0].Text != id {
 					t.Errorf("%s: %v, %v", id, out, err)
 				}
 			}

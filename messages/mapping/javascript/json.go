@@ -11,8 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/dop251/goja"
-
-	"hawser/messages"
 )
 
 // object is an object of a script that Go keeps: one that JSON.parse, Ditto.buildDittoProtocolMsg or the arguments of an
@@ -21,19 +19,22 @@ type object struct {
 	m          *member
 	raw        string // the JSON text until somebody looks at a property
 	properties []property
-	places     map[string]int // of keys in properties; nil when these are few or one was deleted
+	places     map[string]int // of keys in properties; nil when these are few
+	deleted    int            // of properties
 }
 
 // few properties are searched one by one.
 const few = 16
 
-// property is one of an object. At least one of raw and value is set; what raw says holds as long as value is none or
-// cannot change.
+// property is one of an object. One that has neither raw nor value was deleted; what raw says holds as long as value is none
+// or cannot change.
 type property struct {
 	key   string
 	raw   string
 	value goja.Value
 }
+
+func (p *property) gone() bool { return p.raw == "" && p.value == nil }
 
 // needsPlainObjects finds scripts that do what objects kept by Go cannot: for them all objects are goja's own.
 var needsPlainObjects = regexp.MustCompile(`freeze|seal|preventExtensions|defineProp|__define|Symbol|Reflect|Proxy`)
@@ -56,13 +57,15 @@ func (o *object) find(key string) int {
 		}
 		return -1
 	}
-	return slices.IndexFunc(o.properties, func(p property) bool { return p.key == key })
+	return slices.IndexFunc(o.properties, func(p property) bool { return p.key == key }) // none of few is one that was deleted
 }
 
 func places(properties []property) map[string]int {
 	all := make(map[string]int, len(properties))
 	for i := range properties {
-		all[properties[i].key] = i
+		if !properties[i].gone() {
+			all[properties[i].key] = i
+		}
 	}
 	return all
 }
@@ -97,10 +100,17 @@ func (o *object) Set(key string, value goja.Value) bool {
 // Has implements goja.DynamicObject.
 func (o *object) Has(key string) bool { return o.find(key) >= 0 }
 
-// Delete implements goja.DynamicObject.
+// Delete implements goja.DynamicObject. The others move up only now and then: a script may delete thousands one by one.
 func (o *object) Delete(key string) bool {
-	if i := o.find(key); i >= 0 {
-		o.properties, o.places = slices.Delete(o.properties, i, i+1), nil
+	i := o.find(key)
+	if i < 0 {
+		return true
+	}
+	o.properties[i] = property{}
+	delete(o.places, key)
+	if o.deleted++; len(o.properties) <= few || o.deleted > len(o.properties)/2 {
+		o.properties = slices.DeleteFunc(o.properties, func(p property) bool { return p.gone() })
+		o.places, o.deleted = nil, 0
 	}
 	return true
 }
@@ -110,6 +120,9 @@ func (o *object) Keys() []string {
 	keys := make([]string, 0, len(o.open()))
 	var indices []uint32
 	for i := range o.properties {
+		if o.properties[i].gone() {
+			continue
+		}
 		if n, ok := index(o.properties[i].key); ok {
 			indices = append(indices, n)
 		} else {
@@ -142,11 +155,11 @@ func (m *member) object(o object) *goja.Object {
 		o.m = m
 		return m.vm.NewDynamicObject(&o)
 	}
+	if o.raw != "" {
+		return m.value(o.raw).(*goja.Object)
+	}
 	made := m.vm.NewObject()
-	for _, p := range o.open() {
-		if p.value == nil {
-			p.value = m.value(p.raw)
-		}
+	for _, p := range o.properties {
 		_ = made.DefineDataProperty(p.key, p.value, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE)
 	}
 	return made
@@ -190,15 +203,45 @@ func (m *member) parseJSON(call goja.FunctionCall) goja.Value {
 
 // value makes the value that a JSON text stands for.
 func (m *member) value(raw string) goja.Value {
-	switch raw[0] {
+	v, _ := m.valueAt(&scanner{text: raw}, 0)
+	return v
+}
+
+// valueAt makes the value that begins at i and returns where it ends. It reads a text once, however deep arrays are nested.
+func (m *member) valueAt(s *scanner, i int) (goja.Value, int) {
+	switch s.text[i] {
 	case '{':
-		return m.object(object{raw: raw})
+		if !m.plain {
+			end := s.value(i, 0)
+			return m.object(object{raw: s.text[i:end]}), end
+		}
+		made := m.vm.NewObject()
+		for i = s.space(i + 1); s.text[i] != '}'; {
+			m.checkTime()
+			key, end := s.key(i)
+			var value goja.Value
+			value, i = m.valueAt(s, s.space(s.space(end)+1))
+			_ = made.DefineDataProperty(key, value, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_TRUE)
+			i = s.next(i)
+		}
+		return made, i + 1
 	case '[':
 		var elements []any
-		for _, e := range (&scanner{text: raw}).elements() {
-			elements = append(elements, m.value(e))
+		for i = s.space(i + 1); s.text[i] != ']'; {
+			m.checkTime()
+			var value goja.Value
+			value, i = m.valueAt(s, i)
+			elements = append(elements, value)
+			i = s.next(i)
 		}
-		return m.vm.NewArray(elements...)
+		return m.vm.NewArray(elements...), i + 1
+	}
+	end := s.value(i, 0)
+	return m.scalar(s.text[i:end]), end
+}
+
+func (m *member) scalar(raw string) goja.Value {
+	switch raw[0] {
 	case '"':
 		return m.text(raw)
 	case 't':
@@ -208,12 +251,17 @@ func (m *member) value(raw string) goja.Value {
 	case 'n':
 		return goja.Null()
 	}
-	if len(raw) < 16 && raw != "-0" && !strings.ContainsAny(raw, ".eE") {
+	if isShortInteger(raw) {
 		n, _ := strconv.ParseInt(raw, 10, 64)
 		return m.vm.ToValue(n)
 	}
 	f, _ := strconv.ParseFloat(raw, 64) // one that is too large is infinite, as in any JavaScript
 	return m.vm.ToValue(f)
+}
+
+// isShortInteger: the number is one that any JavaScript writes the same way.
+func isShortInteger(raw string) bool {
+	return len(raw) < 16 && raw != "-0" && !strings.ContainsAny(raw, ".eE")
 }
 
 func (m *member) text(raw string) goja.Value {
@@ -224,144 +272,18 @@ func (m *member) text(raw string) goja.Value {
 	return goja.StringFromUTF16(unescape(inner))
 }
 
-// stringifyJSON is JSON.stringify.
-func (m *member) stringifyJSON(call goja.FunctionCall) goja.Value {
-	if !goja.IsUndefined(call.Argument(1)) || !goja.IsUndefined(call.Argument(2)) {
-		result, err := m.stringify(m.json, call.Arguments...)
-		m.rethrow(err)
-		return result
-	}
-	b, ok := m.appendJSON(nil, call.Argument(0), "", 0)
-	if !ok {
-		return goja.Undefined()
-	}
-	return m.vm.ToValue(string(b))
-}
-
-// appendJSON appends the JSON text of a value as JSON.stringify does; false: the value has none. It throws.
-func (m *member) appendJSON(b []byte, v goja.Value, key string, depth int) ([]byte, bool) {
-	o, ok := v.(*goja.Object)
-	if !ok {
-		return m.appendScalar(b, v)
-	}
-	if depth > maxDepth {
-		m.throw(m.typeError, "An object that contains itself, or is nested too deep, has no JSON.")
-	}
-	if m.over.Load() {
-		m.throw(m.typeError, errTime.Error()+".")
-	}
-	k, isKept := kept(o)
-	if isKept && k.raw != "" {
-		return append(b, k.raw...), true
-	}
-	if f, ok := goja.AssertFunction(o.Get("toJSON")); ok {
-		result, err := f(o, m.vm.ToValue(key))
-		m.rethrow(err)
-		if o, ok = result.(*goja.Object); !ok {
-			return m.appendScalar(b, result)
-		}
-		k, isKept = kept(o)
-	}
-	switch class := o.ClassName(); {
-	case isKept:
-		return m.appendKept(b, k, depth), true
-	case class == "Array":
-		return m.appendArray(b, o, depth), true
-	case class == "Object":
-		b = append(b, '{')
-		first := len(b)
-		for _, name := range o.Keys() {
-			b = m.appendProperty(b, first, name, "", o.Get(name), depth)
-		}
-		return append(b, '}'), true
-	}
-	if _, ok := goja.AssertFunction(o); ok {
-		return b, false
-	}
-	result, err := m.stringify(m.json, o) // dates, wrapped numbers and the like
-	m.rethrow(err)
-	if goja.IsUndefined(result) {
-		return b, false
-	}
-	return append(b, result.String()...), true
-}
-
-func (m *member) appendKept(b []byte, k *object, depth int) []byte {
-	if k.raw != "" {
-		return append(b, k.raw...)
-	}
-	b = append(b, '{')
-	first := len(b)
-	for i := 0; i < len(k.properties); i++ { // the code of a value may delete some
-		p := k.properties[i]
-		raw := p.raw
-		if _, ok := p.value.(*goja.Object); ok {
-			raw = "" // the script may have changed it
-		}
-		b = m.appendProperty(b, first, p.key, raw, p.value, depth)
-	}
-	return append(b, '}')
-}
-
-// appendProperty appends a property whose value is raw, or v when raw is empty.
-func (m *member) appendProperty(b []byte, first int, name, raw string, v goja.Value, depth int) []byte {
-	begin := len(b)
-	if begin > first {
-		b = append(b, ',')
-	}
-	b = append(messages.AppendJSONString(b, name), ':')
-	if raw != "" {
-		return append(b, raw...)
-	}
-	b, ok := m.appendJSON(b, v, name, depth+1)
-	if !ok {
-		return b[:begin]
-	}
-	return b
-}
-
-func (m *member) appendArray(b []byte, o *goja.Object, depth int) []byte {
-	b = append(b, '[')
-	for i := range o.Get("length").ToInteger() {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		name := strconv.FormatInt(i, 10)
-		var ok bool
-		if b, ok = m.appendJSON(b, o.Get(name), name, depth+1); !ok {
-			b = append(b, "null"...)
-		}
-	}
-	return append(b, ']')
-}
-
-func (m *member) appendScalar(b []byte, v goja.Value) ([]byte, bool) {
-	switch {
-	case v == nil || goja.IsUndefined(v):
-		return b, false
-	case goja.IsNull(v):
-		return append(b, "null"...), true
-	case goja.IsString(v):
-		return messages.AppendJSONString(b, v.String()), true
-	case goja.IsNumber(v):
-		if f := v.ToFloat(); math.IsNaN(f) || math.IsInf(f, 0) {
-			return append(b, "null"...), true
-		}
-		return append(b, v.String()...), true
-	case goja.IsBigInt(v):
-		m.throw(m.typeError, "A BigInt has no JSON.")
-	}
-	if _, ok := v.(*goja.Symbol); ok {
-		return b, false
-	}
-	return append(b, v.String()...), true // true or false
-}
-
 // throw throws an error of the script's language.
 func (m *member) throw(constructor *goja.Object, why string) {
 	e, err := m.vm.New(constructor, m.vm.ToValue(why))
 	m.rethrow(err)
 	panic(e)
+}
+
+// checkTime throws when the time of the script is over: for loops of Go, which goja cannot interrupt.
+func (m *member) checkTime() {
+	if m.over.Load() {
+		m.throw(m.typeError, errTime.Error()+".")
+	}
 }
 
 // rethrow goes on with what a function of the script threw.

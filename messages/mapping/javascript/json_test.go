@@ -3,7 +3,10 @@ package javascript
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +40,9 @@ func TestJSON(t *testing.T) {
 	}
 	many += `"k3":"last"}')`
 	expressions = append(expressions, many, many+".k39", "Object.keys("+many+").length",
-		"(o => (delete o.k5, o.k41 = 1, delete o.k41, o.k5 = 2, Object.keys(o).join()))("+many+")")
+		"(o => (delete o.k5, o.k41 = 1, delete o.k41, o.k5 = 2, Object.keys(o).join()))("+many+")",
+		"(o => { for (const k in o) if (k !== 'k7') delete o[k]; o.k1 = 'again'; o.z = 1; o[''] = 2; return [Object.keys(o).join(), JSON.stringify(o), 'k2' in o, typeof o.k2, o.k1, o.k7] })("+many+")",
+		"(o => { delete o.k0; delete o.k39; delete o.k0; o.k0 = 5; delete o.k3; return [Object.keys(o).join(), JSON.stringify(o), 'k3' in o, '' in o, o['']] })("+many+")")
 	for _, expression := range expressions {
 		t.Run(expression, func(t *testing.T) {
 			body := "const p = JSON.parse(textPayload); let result; try { result = " + expression + "; } catch (e) { result = 'threw ' + e.name; }\n" +
@@ -68,6 +73,124 @@ func decoded(t *testing.T, text string) (v any) {
 	return v
 }
 
+// JSON.stringify writes what goja's writes, character by character, also of what the script looked at only in part.
+func TestStringify(t *testing.T) {
+	documents := []string{
+		`{"b":1,"a":2}`, " { \"b\" : [ 1 , 2 ] ,\n\t\"a\" : { } , \"c\":[ ]}", `{"a":1,"b":2,"a":3}`, `{"b":{"x":1,"x":{"y":1,"y":2}},"c":[{"z":1,"z":2}]}`,
+		`{"10":1,"b":2,"2":3,"a":4,"01":5,"-1":6,"4294967294":7,"4294967295":8,"1.5":9,"0":10}`, `{"x":{"2":[{"b":0,"1":1}],"1":0}}`,
+		`{"n":[1.50,1.0,10,100,-0,0.0,-0.0,0,-1,1e3,1E+2,1e-7,0.000001,0.0000012,-0.00001,0.1,21.75,1e21,123456789012345678901,12345678901234567890,9007199254740993,1.7976931348623157e308,5e-324,0.30000000000000004,100.5,123456789.123456]}`,
+		`{"s":["\u0041\/\b\f\n\r\t\"\\","\ud83d\ude00","\u2028\u007f\u0001","ü😀"]}`, `{"\u0061":1,"a":2,"\b\n":3,"ü":4,"\/":5}`,
+		`{"t":true,"f":false,"n":null,"":{"":[]}}`, `[1.50, {"b":1, "1":2} ,[[ ]]]`, `"\u0041"`, `1.50`, ` null `, `{"deep":[[[[{"a":[{"a":[1.0]}]}]]]]}`,
+	}
+	many := "{"
+	for i := range 40 {
+		many += fmt.Sprintf(`"k%d": %d, `, i%30, i)
+	}
+	documents = append(documents, many+`"7":0}`)
+	for _, document := range documents {
+		for _, body := range []string{
+			"JSON.stringify(p)", "JSON.stringify({p})", "JSON.stringify([p, p])", "(p && p.n, JSON.stringify(p))", "(Object.keys(Object(p)), JSON.stringify(p))",
+			"(function walk(v) { if (v && typeof v === 'object') for (const k in v) walk(v[k]) }(p), JSON.stringify(p))",
+			"(p && typeof p === 'object' && (p.added = [1.50], p['3'] = 0), JSON.stringify(p))", "JSON.stringify(typeof p === 'string' ? p + '\\ud800' : {...p})",
+		} {
+			body := "const p = JSON.parse(textPayload); return {result: " + body + "}"
+			made, err := goja.New().RunString("(function (textPayload) { const r = (() => {" + body + "})().result; return r })")
+			if err != nil {
+				t.Fatal(err)
+			}
+			reference, _ := goja.AssertFunction(made)
+			result, err := reference(goja.Undefined(), goja.New().ToValue(document))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := result.String()
+			for name, prefix := range map[string]string{"kept by Go": "", "plain": "/* Symbol */"} {
+				if got := decoded(t, one(t, mapTo(t, prefix+body), inText(document))).(map[string]any)["result"]; got != want {
+					t.Errorf("%s %s of %s:\n%s\ngoja: %s", name, body, document, got, want)
+				}
+			}
+		}
+	}
+}
+
+// Half a character stays what it is; goja's JSON.parse replaces it.
+func TestStringifyHalfCharacters(t *testing.T) {
+	const document = `{"s":["\ud800","\udc00x","x\ud800\ud83d\ude00"]}`
+	const want = `{"s":["\ud800","\udc00x","x\ud80` + "0\U0001F600" + `"]}`
+	for _, look := range []string{"", "p.s, "} {
+		got := decoded(t, one(t, mapTo(t, "const p = JSON.parse(textPayload); return {result: ("+look+"JSON.stringify(p))}"), inText(document)))
+		if got.(map[string]any)["result"] != want {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+// The time to read a text does not depend on how deep it is nested.
+func TestDeepTexts(t *testing.T) {
+	nested := func(open, end string, depth int) string {
+		return strings.Repeat(open, depth) + `"` + strings.Repeat("x", 1<<20) + `"` + strings.Repeat(end, depth)
+	}
+	for _, tt := range []struct{ name, script, open, end string }{
+		{"arrays", "", "[", "]"},
+		{"plain objects", "/* Symbol */", `{"a":`, "}"},
+		{"both", "/* Symbol */", `[{"a":`, "}]"},
+	} {
+		e := mapTo(t, tt.script+"JSON.parse(textPayload); return null")
+		least := func(text string) time.Duration {
+			took := time.Hour
+			for range 5 {
+				began := processorTime()
+				if _, err := e.Inbound(nil, inText(text)); err != nil {
+					t.Fatal(err)
+				}
+				took = min(took, processorTime()-began)
+			}
+			return took
+		}
+		flat, deep := least(nested(tt.open, tt.end, 1)), least(nested(tt.open, tt.end, 250))
+		if deep > 20*max(flat, time.Millisecond) {
+			t.Errorf("%s: %v of processor time, %v when nested deep", tt.name, flat, deep)
+		}
+	}
+	e := mapTo(t, "return {}")
+	err := e.with(nil, func(m *member) error {
+		m.over.Store(true)
+		defer m.over.Store(false)
+		m.value("[1]")
+		return nil
+	})
+	refused(t, err, "time of a script is over")
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Deleting properties one by one does not make anew what finds the others.
+func TestManyDeletions(t *testing.T) {
+	const n = 4000
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"k%d":%d`, i, i)
+	}
+	o := &object{raw: "{" + b.String()[1:] + "}"}
+	o.open()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range n - 1 {
+		o.Delete(fmt.Sprintf("k%d", i))
+	}
+	runtime.ReadMemStats(&after)
+	if keys := o.Keys(); !slices.Equal(keys, []string{fmt.Sprintf("k%d", n-1)}) || len(o.properties) > few {
+		t.Errorf("%d are left: %.5v, in %d places", len(keys), keys, len(o.properties))
+	}
+	if made := after.TotalAlloc - before.TotalAlloc; made > 10<<20 {
+		t.Errorf("it took %d bytes", made)
+	}
+}
+
 // What goja's objects can and objects kept by Go cannot makes a script one with plain objects.
 func TestPlainObjects(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
@@ -86,13 +209,13 @@ func TestParseRefuses(t *testing.T) {
 	e := mapTo(t, "return {v: JSON.parse(textPayload)}")
 	for _, text := range []string{"", " ", "{", "[", "[1,]", "{,}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, "01", "1.", ".5", "-", "1e", "+1", "tru", "nulll", "1 2", `"`, `"\"`, `"\x"`, `"\u12"`,
 		`"\u+123"`, "\"\n\"", `"a" "b"`, "[1}", "{]", "NaN", "'a'", "\u00a01", strings.Repeat("[", 600) + strings.Repeat("]", 600), strings.Repeat(`{"a":`, 1_000_000)} {
-		_, err := e.Inbound(inText(text))
+		_, err := e.Inbound(nil, inText(text))
 		if err == nil || !strings.Contains(err.Error(), "SyntaxError") {
 			t.Errorf("%.40q: got %v", text, err)
 		}
 	}
 	for _, text := range []string{strings.Repeat("[", 500) + strings.Repeat("]", 500), "\t{ \n} ", `"\u0000\ud800"`, "0", "-0.0e+10", "\"\x7f\u2028\""} {
-		if _, err := e.Inbound(inText(text)); err != nil {
+		if _, err := e.Inbound(nil, inText(text)); err != nil {
 			t.Errorf("%.40q: %v", text, err)
 		}
 	}
@@ -133,7 +256,7 @@ func FuzzScript(f *testing.F) {
 		if len(script) > 2000 { // see the package comment: time and memory of goja's parser
 			return
 		}
-		e, err := New(Options{Incoming: "function mapToDittoProtocolMsg(headers, textPayload, bytePayload, contentType) {\n" + script + "\n}", Runtimes: 1},
+		e, err := New(Options{Incoming: "function mapToDittoProtocolMsg(headers, textPayload, bytePayload, contentType) {\n" + script + "\n}", Runtimes: 1, MaxInbound: 10},
 			Limits{Time: 50 * time.Millisecond, StackDepth: 25})
 		if err != nil {
 			return
@@ -142,7 +265,7 @@ func FuzzScript(f *testing.F) {
 		go func() {
 			defer close(done)
 			for range 2 {
-				out, err := e.Inbound(&Message{Text: payload, HasText: true, Bytes: []byte(payload), HasBytes: true, Headers: map[string]string{"h": payload}})
+				out, err := e.Inbound(nil, &Message{Text: payload, HasText: true, Bytes: []byte(payload), HasBytes: true, Headers: map[string]string{"h": payload}})
 				for _, text := range out {
 					if err != nil || !json.Valid(text) {
 						t.Errorf("got %q, %v", text, err)

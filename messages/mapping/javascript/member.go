@@ -21,6 +21,7 @@ type member struct {
 
 	plain  bool   // all objects are goja's own
 	buffer []byte // reused by inbound
+	spans  []span // reused by encoder; none is in it
 
 	json                            *goja.Object
 	parse, stringify                goja.Callable // those of goja

@@ -39,11 +39,7 @@ func properties(raw string) (all []property, at map[string]int) {
 	s := &scanner{text: raw}
 	all = make([]property, 0, few/2)
 	for i := s.space(1); raw[i] != '}'; {
-		end := s.str(i)
-		key := raw[i+1 : end-1]
-		if strings.IndexByte(key, '\\') >= 0 {
-			key = string(utf16.Decode(unescape(key)))
-		}
+		key, end := s.key(i)
 		begin := s.space(s.space(end) + 1)
 		end = s.value(begin, 0)
 		p := property{key: key, raw: raw[begin:end]}
@@ -58,9 +54,7 @@ func properties(raw string) (all []property, at map[string]int) {
 		} else if len(all) > few && at == nil {
 			at = places(all)
 		}
-		if i = s.space(end); raw[i] == ',' {
-			i = s.space(i + 1)
-		}
+		i = s.next(end)
 	}
 	return all, at
 }
@@ -198,15 +192,20 @@ func (s *scanner) digits(i int) int {
 	return i
 }
 
-// elements are the values of a valid JSON array.
-func (s *scanner) elements() []string {
-	var all []string
-	for i := s.space(1); s.text[i] != ']'; {
-		end := s.value(i, 0)
-		all = append(all, s.text[i:end])
-		if i = s.space(end); s.text[i] == ',' {
-			i = s.space(i + 1)
-		}
+// key returns the key that begins at i in a valid text, and where it ends.
+func (s *scanner) key(i int) (string, int) {
+	end := s.str(i)
+	key := s.text[i+1 : end-1]
+	if strings.IndexByte(key, '\\') >= 0 {
+		key = string(utf16.Decode(unescape(key)))
 	}
-	return all
+	return key, end
+}
+
+// next returns where the next element of a container begins after one that ended at i, or the end of the container.
+func (s *scanner) next(i int) int {
+	if i = s.space(i); s.text[i] == ',' {
+		i = s.space(i + 1)
+	}
+	return i
 }
