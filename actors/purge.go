@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +54,7 @@ func (n *Node) purgeAll(ctx context.Context, c messages.Command, ids []string) b
 		work.Go(func() {
 			defer func() { <-room }()
 			one := purgeOf(c, id)
+			one.ConnectionID = id
 			reply, err := n.insist(ctx, firstAttempt+n.opts.PurgeDelay, func(ctx context.Context, attempt time.Duration) (messages.Reply, error) {
 				return n.askOwner(ctx, one, attempt)
 			})
@@ -65,16 +65,22 @@ func (n *Node) purgeAll(ctx context.Context, c messages.Command, ids []string) b
 		})
 	}
 	work.Wait()
-	n.tellPurged(ctx, c)
-	return !slices.Contains(results, false)
+	var purged []string // the others may run again
+	for i, id := range ids {
+		if results[i] {
+			purged = append(purged, id)
+		}
+	}
+	if len(purged) > 0 {
+		n.tellPurged(ctx, purgeOf(c, purged...))
+	}
+	return len(purged) == len(ids)
 }
 
-// purgeOf is the command for one of the ids.
-func purgeOf(c messages.Command, id string) messages.Command {
-	members, _ := json.Marshal(map[string]any{"type": c.Type, "entityType": c.EntityType, "entityIds": []string{id}}) // texts always marshal
-	one := c
-	one.Members, one.ConnectionID = members, id
-	return one
+// purgeOf is the command for some of the ids.
+func purgeOf(c messages.Command, ids ...string) messages.Command {
+	c.Members, _ = json.Marshal(map[string]any{"type": c.Type, "entityType": c.EntityType, "entityIds": ids}) // texts always marshal
+	return c
 }
 
 // tellPurged has every node forget what it knew of the connections: those that are created again begin at revision 1.

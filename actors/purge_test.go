@@ -128,6 +128,12 @@ func TestPurgeDuringAClaim(t *testing.T) {
 			b, m := newBroker(t), startAlone(t)
 			held := heldPurge{m.gate, make(chan struct{}), make(chan error, 1)}
 			m.opts.PurgeDelay, m.opts.Store = time.Millisecond, held
+			forget := m.perNode[connectionOps]
+			told := 0 // before the purge is answered
+			m.perNode[connectionOps] = func(ctx context.Context, c messages.Command) (messages.Reply, error) {
+				told++
+				return forget(ctx, c)
+			}
 			m.want(201, with(t, messages.CreateConnection, "c", b.uri, "open"))
 			eventually(t, 5*time.Second, "it is connected", func() error { return count(b, 1) })
 			done := make(chan messages.Reply, 1)
@@ -145,6 +151,9 @@ func TestPurgeDuringAClaim(t *testing.T) {
 			}
 			held.outcome <- test.outcome
 			reply := <-done
+			if (told > 0) != (test.outcome == nil) {
+				t.Errorf("nodes were told %d times to forget the connection", told)
+			}
 			if test.outcome != nil {
 				if bytes.Contains(reply.Body, []byte(`"successful":true`)) {
 					t.Errorf("%s", reply.Body)

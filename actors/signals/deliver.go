@@ -52,13 +52,17 @@ func (e *Endpoint) deliver(rl *relay) {
 		e.deliverNow(rl)
 		return
 	}
-	e.scripts.do(func() {
+	e.lineOf(rl.signal.EntityID).do(func() {
 		if rl.finished.Load() { // expired meanwhile
+			e.missed(rl, monitor.Published, "The scripts of the connection did not come to the signal within the hold time.")
 			return
 		}
 		e.deliverNow(rl)
 	})
 }
+
+// lineOf is where the scripts get what concerns an entity.
+func (e *Endpoint) lineOf(entityID string) *line { return e.scripts[choice(entityID, len(e.scripts))] }
 
 func (e *Endpoint) deliverNow(rl *relay) {
 	switch {
@@ -127,6 +131,8 @@ func (e *Endpoint) filter(t *target, s *Signal, values *mapping.Values) *protoco
 // tracker is told of each publish before it happens and takes its outcome.
 type tracker interface {
 	sent(t *target, tr trace) func(client.Outcome)
+	// untried says that a mapper did not look at the signal: mapping.ErrBusy or ErrAbandoned.
+	untried(err error)
 }
 
 // publishTo is O-6 and O-7: targets with the same mappers and envelope share one run of the mapping.
@@ -137,6 +143,9 @@ func (e *Endpoint) publishTo(targets []selected, values *mapping.Values, tr trac
 		}
 		first := &targets[i]
 		ctx := mapping.Context{ConnectionID: e.id, Subjects: values.Subjects, Now: values.Now}
+		if e.scripts != nil {
+			ctx.Done = e.stopped()
+		}
 		results := e.mapOutbound(first.target.payload, ctx, first.envelope)
 		values.Envelope = first.envelope
 		sharing := func(x *selected) bool {
@@ -160,6 +169,11 @@ func (e *Endpoint) publishResults(x *selected, results []mapping.Outbound, value
 	t := x.target
 	for k := range results {
 		r := &results[k]
+		if r.Untried != nil {
+			x.fate = max(x.fate, silent)
+			outcomes.untried(r.Untried)
+			continue
+		}
 		if r.Err != nil {
 			tr.note(t.scope, monitor.Other, false, r.Err.Error())
 			x.fate, x.err = max(x.fate, failed), r.Err
@@ -267,6 +281,8 @@ func (a *announcement) sent(t *target, tr trace) func(client.Outcome) {
 		a.end()
 	}
 }
+
+func (a *announcement) untried(error) {}
 
 func (a *announcement) end() {
 	if a.open.Add(-1) == 0 {

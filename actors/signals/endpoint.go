@@ -25,7 +25,7 @@ type Endpoint struct {
 	record    *monitor.Connection
 	responses *monitor.Scope
 	receiver  *receiver // nil when no target takes relayed signals
-	scripts   *line     // nil when no mapper runs scripts
+	scripts   []*line   // nil when no mapper runs scripts
 
 	publisher atomic.Pointer[publish] // nil while not connected
 	leaving   atomic.Int32            // stays, leavesClosed, …
@@ -54,8 +54,8 @@ func newEndpoint(h *Hub, c *messages.Connection, index int, rec *monitor.Connect
 	if e.mappers, err = mapping.NewSet(c, h.opts.Limits); err != nil {
 		return nil, fmt.Errorf("signals: payload mapping of connection %s: %w", c.ID, err)
 	}
-	if e.mappers.RunsScripts() {
-		e.scripts = &line{panicked: func(p any) { h.panicked(p, "line", c.ID, "") }}
+	for range e.mappers.Runtimes() {
+		e.scripts = append(e.scripts, &line{panicked: func(p any) { h.panicked(p, "line", c.ID, "") }})
 	}
 	for i, s := range c.Sources {
 		compiled, err := compileSource(s, c.ID)
@@ -80,7 +80,7 @@ func newEndpoint(h *Hub, c *messages.Connection, index int, rec *monitor.Connect
 	return e, nil
 }
 
-// Connected implements client.Sink. No message is consumed between Disconnected and it. It returns when what was held is handed to publish.
+// Connected implements client.Sink. No message is consumed between Disconnected and it. It returns when what was held is handed to publish, or in line for scripts.
 func (e *Endpoint) Connected(p func(m client.Outbound, done func(client.Outcome))) {
 	e.mu.Lock()
 	if e.interrupted && !e.detached.Load() {
@@ -130,6 +130,9 @@ func (e *Endpoint) Detach(closed bool) {
 	e.detached.Store(true) // before interrupt: see Consume
 	e.publisher.Store(nil)
 	e.interrupt()
+	for _, l := range e.scripts { // before the next client is attached, which is to get it first
+		l.finish()
+	}
 	e.hub.detach(e)
 }
 
@@ -179,7 +182,7 @@ func (e *Endpoint) Announce(kind string, done func()) (wanted bool) {
 		a.end()
 		return false
 	case e.scripts != nil:
-		e.scripts.do(func() { e.announce(kind, targets, now, a) })
+		e.scripts[0].doNext(func() { e.announce(kind, targets, now, a) }) // "closed" has little time
 	default:
 		e.announce(kind, targets, now, a)
 	}

@@ -3,8 +3,9 @@ package signals
 import "sync"
 
 // line does what takes long, one after the other, for an endpoint whose mappers run scripts: whoever has a signal or response for it
-// serves others, too, and does not wait. Its goroutine lives as long as something is in line; once the endpoint is detached each of
-// that is over at once.
+// serves others, too, and does not wait. An endpoint has one for each runtime of its scripts; what concerns one entity goes
+// into the same one, to stay in order (O16). Its goroutine lives as long as something is in line; once the endpoint is detached
+// each of that is over at once.
 type line struct {
 	// panicked is told of a bug in what was done; it must not take the node down.
 	panicked func(p any)
@@ -25,6 +26,29 @@ func (l *line) do(f func()) {
 	if !l.running {
 		l.running = true
 		go l.run()
+	}
+}
+
+// doNext has f done before what waits.
+func (l *line) doNext(f func()) {
+	l.mu.Lock()
+	l.waiting = append([]func(){f}, l.waiting...)
+	start := !l.running
+	l.running = true
+	l.mu.Unlock()
+	if start {
+		go l.run()
+	}
+}
+
+// finish does what waits, here: it is over at once.
+func (l *line) finish() {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	for _, f := range waiting {
+		l.one(f)
 	}
 }
 

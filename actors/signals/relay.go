@@ -1,12 +1,14 @@
 package signals
 
 import (
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
 
 	"hawser/actors/client"
 	"hawser/actors/monitor"
+	"hawser/messages/mapping"
 	"hawser/messages/protocol"
 )
 
@@ -26,6 +28,7 @@ type relay struct {
 	endpoint *Endpoint
 	open     atomic.Int32 // publishes without outcome, one more while deliver runs
 	again    atomic.Bool  // a publish failed because the client moves: hold and relay again
+	busy     atomic.Bool  // a mapper had no time for it
 
 	mu           sync.Mutex
 	publications []*publication
@@ -134,6 +137,7 @@ func (rl *relay) expire() {
 func (rl *relay) begin(e *Endpoint) {
 	rl.endpoint = e
 	rl.again.Store(false)
+	rl.busy.Store(false)
 	rl.open.Store(1)
 	rl.mu.Lock()
 	if rl.publications == nil {
@@ -163,11 +167,24 @@ func (rl *relay) end() {
 	if rl.open.Add(-1) > 0 {
 		return
 	}
-	if rl.again.Load() {
+	switch {
+	case rl.again.Load():
 		rl.receiver.hold(rl)
-		return
+	case rl.busy.Load(): // its hold time is about over
+		rl.finish(outcomeExpired)
+	default:
+		rl.finish(outcomeDone)
 	}
-	rl.finish(outcomeDone)
+}
+
+// untried implements tracker. A client that moves has the signal relayed again (O13), one that is not connected any more refuses it.
+func (rl *relay) untried(err error) {
+	switch {
+	case rl.endpoint.moves():
+		rl.again.Store(true)
+	case errors.Is(err, mapping.ErrBusy):
+		rl.busy.Store(true)
+	}
 }
 
 // done takes the outcome of a publish. A failure of a client that moves is none: it is relayed again (O13).

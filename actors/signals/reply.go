@@ -47,7 +47,7 @@ func (to *sender) send(env *protocol.Envelope, class responseClass, subjects []s
 	e := to.endpoint
 	if e.scripts == nil || to.source.reply == nil {
 		to.publish(env, class, subjects)
-	} else if !e.scripts.offer(func() { to.publish(env, class, subjects) }) {
+	} else if !e.lineOf(env.Topic.EntityID()).offer(func() { to.publish(env, class, subjects) }) {
 		tr := traceOf(env)
 		tr.note(e.responses, monitor.Dropped, false, "Too many responses wait for the scripts of the connection.")
 	}
@@ -76,6 +76,9 @@ func (to *sender) publish(env *protocol.Envelope, class responseClass, subjects 
 		mappers = []string{to.mapper}
 	}
 	ctx := mapping.Context{ConnectionID: e.id, Subjects: subjects, Now: now}
+	if e.scripts != nil {
+		ctx.Done = e.stopped()
+	}
 	for _, result := range e.mapOutbound(mappers, ctx, env) {
 		switch {
 		case result.Err != nil:

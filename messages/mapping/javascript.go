@@ -16,6 +16,7 @@ type script struct {
 	ditto
 	engine             *javascript.Engine
 	incoming, outgoing bool
+	runtimes           int
 }
 
 // newJavaScript refuses scripts that are too large or are none, also for definitions that nobody uses (rule V30b of
@@ -33,7 +34,7 @@ func newJavaScript(o options, r resources) (Mapper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &script{engine: engine, incoming: settings.Incoming != "", outgoing: settings.Outgoing != ""}, nil
+	return &script{engine: engine, incoming: settings.Incoming != "", outgoing: settings.Outgoing != "", runtimes: r.members}, nil
 }
 
 func (s *script) Inbound(ctx Context, m *External) ([]*protocol.Envelope, error) {

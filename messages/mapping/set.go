@@ -102,14 +102,14 @@ func (s *Set) checkUse(ids []string, user, place string) error {
 	return nil
 }
 
-// RunsScripts reports whether a mapper of the connection runs scripts: mapping may take long then.
-func (s *Set) RunsScripts() bool {
+// Runtimes is how many messages the scripts of the connection map at a time; mapping may take long then. 0: there are none.
+func (s *Set) Runtimes() (n int) {
 	for _, d := range s.mappers {
-		if _, ok := d.mapper.(*script); ok {
-			return true
+		if m, ok := d.mapper.(*script); ok {
+			n = max(n, m.runtimes)
 		}
 	}
-	return false
+	return n
 }
 
 // get returns the mapper of an id; one that does not exist acts as Ditto (contract runtime.md 8.1, 6.4).

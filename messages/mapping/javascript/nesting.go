@@ -19,7 +19,7 @@ var (
 
 // checkNesting refuses a script with more than maxNesting open brackets, or with more than maxLabels labels that may be inside
 // another one without a bracket between them. It leaves texts, comments and regular expressions out. Where it takes one for
-// something else, which only a parser can avoid, what it counts too much is forgotten at the next bracket that closes.
+// something else, which only a parser can avoid, brackets that it counts too much are forgotten at the next one that closes.
 func checkNesting(source string) error {
 	n := nesting{source: source}
 	for n.at < len(source) {
@@ -61,6 +61,11 @@ func (n *nesting) token() {
 	case isIdentifier(c):
 		begin := n.at
 		for n.at < len(n.source) && isIdentifier(n.source[n.at]) {
+			if strings.HasPrefix(n.source[n.at:], `\u{`) {
+				if end := strings.IndexByte(n.source[n.at:], '}'); end > 0 {
+					n.at += end
+				}
+			}
 			n.at++
 		}
 		n.saw(n.source[begin:n.at])

@@ -87,7 +87,12 @@ func (e encoder) kept(b []byte, k *object, depth int) []byte {
 	}
 	b = append(b, '{')
 	first := len(b)
-	if !e.verbatim && slices.ContainsFunc(k.properties, func(p property) bool { _, ok := index(p.key); return ok }) {
+	ask := func(p property) bool { // for the keys, before anything is written: their order is another one, or code may change them
+		_, isIndex := index(p.key)
+		_, isObject := p.value.(*goja.Object)
+		return isIndex || isObject
+	}
+	if !e.verbatim && slices.ContainsFunc(k.properties, ask) {
 		for _, key := range k.Keys() {
 			if i := k.find(key); i >= 0 {
 				p := &k.properties[i]
