@@ -33,7 +33,7 @@ const statusWait = 500 * time.Millisecond
 // inspectInTime answers status, metrics and logs. It waits for the further clients, and with a status of which entries are
 // missing for those, for three quarters of the timeout.
 func (e *entity) inspectInTime(r *run, c messages.Command) verdict {
-	further := e.client != nil && e.clients > 1 && e.deps.Further != nil
+	further := e.runsFurther()
 	if !further && (c.Type != messages.RetrieveConnectionStatus || e.status(nil).Missing == 0) {
 		e.answer(r, e.inspect(c, nil))
 		return proceed
@@ -64,6 +64,9 @@ func (e *entity) inspectInTime(r *run, c messages.Command) verdict {
 		e.answer(r, e.inspect(c, reports))
 	})
 }
+
+// runsFurther reports whether the client that is here is not the only one.
+func (e *entity) runsFurther() bool { return e.client != nil && e.clients > 1 && e.deps.Further != nil }
 
 // inspections are the tasks of the further clients by command type.
 var inspections = map[string]ClientTask{
@@ -147,7 +150,7 @@ func (e *entity) metrics(reports []Report) monitor.Metrics {
 // withReports does a step of a timer with what the further clients report, if there are any, unless the connection is deleted
 // meanwhile.
 func (e *entity) withReports(r *run, task ClientTask, f func([]Report)) verdict {
-	if e.client == nil || e.clients <= 1 || e.deps.Further == nil {
+	if !e.runsFurther() {
 		f(nil)
 		return proceed
 	}

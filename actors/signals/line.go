@@ -1,6 +1,9 @@
 package signals
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // line does what takes long, one after the other, for an endpoint whose mappers run scripts: whoever has a signal or response for it
 // serves others, too, and does not wait. An endpoint has one for each runtime of its scripts; what concerns one entity goes
@@ -22,23 +25,14 @@ const longestLine = 4096
 func (l *line) do(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = append(l.waiting, f)
-	if !l.running {
-		l.running = true
-		go l.run()
-	}
+	l.insert(len(l.waiting), f)
 }
 
 // doNext has f done before what waits.
 func (l *line) doNext(f func()) {
 	l.mu.Lock()
-	l.waiting = append([]func(){f}, l.waiting...)
-	start := !l.running
-	l.running = true
-	l.mu.Unlock()
-	if start {
-		go l.run()
-	}
+	defer l.mu.Unlock()
+	l.insert(0, f)
 }
 
 // finish does what waits, here: it is over at once.
@@ -55,12 +49,21 @@ func (l *line) finish() {
 // offer is do unless too much waits: false.
 func (l *line) offer(f func()) bool {
 	l.mu.Lock()
-	full := len(l.waiting) >= longestLine
-	l.mu.Unlock()
-	if !full {
-		l.do(f)
+	defer l.mu.Unlock()
+	if len(l.waiting) >= longestLine {
+		return false
 	}
-	return !full
+	l.insert(len(l.waiting), f)
+	return true
+}
+
+// insert puts f at a place in line. l.mu is held.
+func (l *line) insert(place int, f func()) {
+	l.waiting = slices.Insert(l.waiting, place, f)
+	if !l.running {
+		l.running = true
+		go l.run()
+	}
 }
 
 func (l *line) run() {

@@ -40,11 +40,30 @@ func (p *property) gone() bool { return p.raw == "" && p.value == nil }
 var needsPlainObjects = regexp.MustCompile(`freeze|seal|preventExtensions|defineProp|__define|Symbol|Reflect|Proxy`)
 
 func (o *object) open() []property {
-	if o.raw != "" {
-		o.properties, o.places = properties(o.raw)
-		o.raw = ""
+	if raw := o.raw; raw != "" {
+		o.raw, o.properties = "", make([]property, 0, few/2)
+		s := &scanner{text: raw}
+		for i := s.space(1); raw[i] != '}'; {
+			key, end := s.key(i)
+			begin := s.space(s.space(end) + 1)
+			end = s.value(begin, 0)
+			o.put(property{key: key, raw: raw[begin:end]}) // the last of equal keys wins
+			i = s.next(end)
+		}
 	}
 	return o.properties
+}
+
+// put adds a property, or replaces that of the key.
+func (o *object) put(p property) {
+	if i := o.find(p.key); i >= 0 {
+		o.properties[i] = p
+		return
+	}
+	o.properties = append(o.properties, p)
+	if o.places != nil {
+		o.places[p.key] = len(o.properties) - 1
+	}
 }
 
 func (o *object) find(key string) int {
@@ -85,15 +104,7 @@ func (o *object) Get(key string) goja.Value {
 
 // Set implements goja.DynamicObject.
 func (o *object) Set(key string, value goja.Value) bool {
-	p := property{key: key, value: value}
-	if i := o.find(key); i >= 0 {
-		o.properties[i] = p
-	} else {
-		o.properties = append(o.properties, p)
-		if o.places != nil {
-			o.places[key] = len(o.properties) - 1
-		}
-	}
+	o.put(property{key: key, value: value})
 	return true
 }
 

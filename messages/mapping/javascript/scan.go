@@ -33,32 +33,6 @@ func unescape(s string) []uint16 {
 	return units
 }
 
-// properties reads the members of a valid JSON object; the last of equal keys wins. When they are many it also returns
-// their places.
-func properties(raw string) (all []property, at map[string]int) {
-	s := &scanner{text: raw}
-	all = make([]property, 0, few/2)
-	for i := s.space(1); raw[i] != '}'; {
-		key, end := s.key(i)
-		begin := s.space(s.space(end) + 1)
-		end = s.value(begin, 0)
-		p := property{key: key, raw: raw[begin:end]}
-		has := (&object{properties: all, places: at}).find(key)
-		if has >= 0 {
-			all[has] = p
-		} else {
-			all = append(all, p)
-		}
-		if at != nil && has < 0 {
-			at[key] = len(all) - 1
-		} else if len(all) > few && at == nil {
-			at = places(all)
-		}
-		i = s.next(end)
-	}
-	return all, at
-}
-
 // scanner finds where the values of a JSON text end. Its functions return -1 where the text is no JSON.
 type scanner struct {
 	text string
